@@ -1,0 +1,1 @@
+"""Runs a rollout: the clock, the event loop, the hands that do what rollout/ decides."""
