@@ -1,0 +1,83 @@
+"""The table of all commands, and the click group that imports only the one that runs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from cryofw.cli.suggestion import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class LazyCommand(NamedTuple):
+    """One line of the table: enough to print the help without importing the command."""
+
+    name: str
+    target: str
+    """`module:attribute` of the click command, below `cryofw.cli`."""
+    section: str
+    summary: str
+
+
+COMMANDS: tuple[LazyCommand, ...] = (
+)
+"""In the order in which the help shows them; sections appear where they first occur."""
+
+
+class UnknownCommand(click.UsageError):
+    """A command that the table does not have.
+
+    Args:
+        message: the sentence for the user.
+        ctx: the group in which it was looked up.
+        hint: the nearest names, or empty.
+    """
+
+    def __init__(self, message: str, ctx: click.Context, hint: str) -> None:
+        super().__init__(message, ctx)
+        self.hint = hint
+
+
+class LazyGroup(click.Group):
+    """A click group over a table; commands are imported when they are looked up."""
+
+    def __init__(self, *args: Any, table: Sequence[LazyCommand] = COMMANDS, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._table = {command.name: command for command in table}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
+        """All names, in the order of the table."""
+        return list(self._table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's
+        """Import and return one command; None when the table does not have it."""
+        entry = self._table.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command = getattr(import_module(f"cryofw.cli.{module}"), attribute)
+        assert isinstance(command, click.Command), f"{entry.target} is not a click command"
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name as the hint for a mistyped one."""
+        name = args[0]
+        if name not in self._table and not name.startswith("-"):
+            raise UnknownCommand(f"no such command {name!r}", ctx, did_you_mean(name, self._table))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
+        """Print the table by sections; imports no command."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for command in self._table.values():
+            sections.setdefault(command.section, []).append((command.name, command.summary))
+        widest = max(map(len, self._table), default=0)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), summary) for name, summary in rows])

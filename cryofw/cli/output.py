@@ -1,0 +1,119 @@
+"""What commands print: plain or coloured lines, tables and JSON.
+
+State is a symbol and a word, never colour alone. Colour follows NO_COLOR (https://no-color.org)
+and FORCE_COLOR; cursor movement is a separate question, and the answer is no unless a person
+watches a terminal, so that FORCE_COLOR in a CI job never brings cursor codes into its log.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_COLOURS = {
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+    "dim": "2",
+}
+
+
+class Status(Enum):
+    """A state as people read it: symbol, symbol for terminals without Unicode, colour."""
+
+    OK = ("✓", "+", "green")
+    FAILED = ("✗", "x", "red")
+    WARNING = ("!", "!", "yellow")
+    RUNNING = ("▸", ">", "cyan")
+    HELD = ("‖", "=", "yellow")
+    NOTHING = ("·", "-", "dim")
+
+    def __init__(self, symbol: str, ascii_symbol: str, colour: str) -> None:
+        self.symbol = symbol
+        self.ascii_symbol = ascii_symbol
+        self.colour = colour
+
+
+class Output:
+    """Writes to one stream, by default standard output as it is now.
+
+    Args:
+        stream: text stream to write to.
+        environ: where NO_COLOR, FORCE_COLOR and TERM are read; the process's own by default.
+    """
+
+    def __init__(
+        self, stream: IO[str] | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._stream = sys.stdout if stream is None else stream
+        environ = os.environ if environ is None else environ
+        tty = self._stream.isatty()
+        dumb = environ.get("TERM") == "dumb"
+        self.cursor: bool = tty and not dumb and "CI" not in environ
+        """Whether lines already printed may be drawn again."""
+        self.colour: bool = _wants_colour(environ, tty and not dumb)
+        self.unicode: bool = _can_encode(self._stream, "✓✗▸‖·")
+
+    def style(self, text: str, colour: str, *, bold: bool = False) -> str:
+        """Return `text` in `colour` where this stream shows colour, else unchanged."""
+        if not self.colour:
+            return text
+        return f"\x1b[{'1;' if bold else ''}{_COLOURS[colour]}m{text}\x1b[0m"
+
+    def line(self, text: str = "") -> None:
+        """Print one line; what the stream cannot encode is replaced, never an error."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        data = text.encode(encoding, "replace").decode(encoding)
+        self._stream.write(data + "\n")
+        self._stream.flush()
+
+    def status(self, status: Status, word: str, text: str = "") -> None:
+        """Print symbol, word and text, as in `✓ verified  fw.bin`."""
+        self.line(f"{self.mark(status, word)}  {text}".rstrip())
+
+    def mark(self, status: Status, word: str) -> str:
+        """Return symbol and word of a state, coloured where that is shown."""
+        symbol = status.symbol if self.unicode else status.ascii_symbol
+        return self.style(f"{symbol} {word}", status.colour)
+
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print left-aligned columns; cells must be free of colour codes, except the last."""
+        body = [list(row) for row in rows]
+        widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
+        self.line(self.style(_columns(header, widths), "dim"))
+        for row in body:
+            self.line(_columns(row, widths))
+
+    def json(self, value: object) -> None:
+        """Print one JSON document on one line, keys in the given order."""
+        import json
+
+        self.line(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _wants_colour(environ: Mapping[str, str], terminal: bool) -> bool:
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR", "0") not in {"", "0"}:
+        return True
+    return terminal
+
+
+def _can_encode(stream: IO[str], text: str) -> bool:
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
