@@ -1,0 +1,70 @@
+"""The SMP protocol, sans-IO: framing, messages, client and server connection.
+
+Bytes in, events out; requests in, bytes out. Whoever owns the line moves the bytes and keeps
+the time: nothing here waits, retries or reads a clock.
+"""
+
+from cryofw.smp.body import MessageError, decode_body, encode_body
+from cryofw.smp.client import (
+    ClientConnection,
+    ClientEvent,
+    Response,
+    StaleReason,
+    StaleResponse,
+)
+from cryofw.smp.framing import (
+    FRAME_OVERHEAD,
+    BadFrame,
+    Frame,
+    FrameDecoder,
+    FrameEvent,
+    FrameFault,
+    LogLine,
+    encode_frame,
+)
+from cryofw.smp.message import (
+    HEADER_SIZE,
+    Group,
+    Header,
+    Message,
+    Op,
+    Request,
+    split_packet,
+)
+from cryofw.smp.server import RequestReceived, ServerConnection, ServerEvent
+from cryofw.smp.status import CryoError, ImageError, MgmtError, OsError, SmpStatus, status_of
+
+__all__ = [
+    "FRAME_OVERHEAD",
+    "HEADER_SIZE",
+    "BadFrame",
+    "ClientConnection",
+    "ClientEvent",
+    "CryoError",
+    "Frame",
+    "FrameDecoder",
+    "FrameEvent",
+    "FrameFault",
+    "Group",
+    "Header",
+    "ImageError",
+    "LogLine",
+    "Message",
+    "MessageError",
+    "MgmtError",
+    "Op",
+    "OsError",
+    "Request",
+    "RequestReceived",
+    "Response",
+    "ServerConnection",
+    "ServerEvent",
+    "SmpStatus",
+    "StaleReason",
+    "StaleResponse",
+    "decode_body",
+    "encode_body",
+    "encode_frame",
+    "split_packet",
+    "status_of",
+]

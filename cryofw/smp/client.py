@@ -1,0 +1,165 @@
+"""The client's side of an SMP connection, without any IO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from cryofw.smp.body import MessageError
+from cryofw.smp.framing import BadFrame, Frame, FrameDecoder, FrameFault, LogLine, encode_frame
+from cryofw.smp.message import V2, Message, Op, Request, split_packet
+from cryofw.smp.status import SmpStatus, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SEQ_COUNT: Final = 256
+_RESPONSES: Final = (Op.READ_RSP, Op.WRITE_RSP)
+
+
+class StaleReason(StrEnum):
+    """Why a message answers nothing that is outstanding."""
+
+    UNKNOWN_SEQ = "unknown-seq"
+    ANSWERED = "answered"
+    FORGOTTEN = "forgotten"
+    OTHER_COMMAND = "other-command"
+    NOT_A_RESPONSE = "not-a-response"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The answer to an outstanding request.
+
+    Attributes:
+        seq: the sequence number that `send` returned.
+        message: header and payload as received.
+        body: the decoded map; unknown keys are in it.
+        request: what was asked.
+    """
+
+    seq: int
+    message: Message
+    body: Mapping[str, object]
+    request: Request
+
+    @property
+    def error(self) -> SmpStatus | None:
+        """What the device refused with, in the shape of v1 (`rc`) or v2 (`err`); None if ok."""
+        return status_of(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class StaleResponse:
+    """A message that answers nothing outstanding: late, repeated, or our own bytes echoed."""
+
+    message: Message
+    reason: StaleReason
+
+
+ClientEvent = Response | StaleResponse | LogLine | BadFrame
+
+
+@dataclass(frozen=True, slots=True)
+class _Outstanding:
+    request: Request
+    wire: bytes
+
+
+class ClientConnection:
+    """Allocates sequence numbers, frames requests and matches the answers to them.
+
+    Several requests may be outstanding; how many a device takes is its caller's affair.
+
+    Args:
+        version: SMP version of the requests, 1 or 2; answers of either are taken.
+        first_seq: sequence number of the first request. Choose another than the last
+            connection ended with, so that its late answers do not match.
+    """
+
+    __slots__ = ("_decoder", "_next_seq", "_outstanding", "_past", "version")
+
+    def __init__(self, *, version: int = V2, first_seq: int = 0) -> None:
+        self.version = version
+        self._decoder = FrameDecoder()
+        self._next_seq = first_seq % _SEQ_COUNT
+        self._outstanding: dict[int, _Outstanding] = {}
+        self._past: dict[int, StaleReason] = {}
+
+    @property
+    def outstanding(self) -> tuple[int, ...]:
+        """Sequence numbers without an answer yet, oldest first."""
+        return tuple(self._outstanding)
+
+    def send(self, request: Request) -> tuple[int, bytes]:
+        """Return the request's sequence number and the bytes to write.
+
+        Raises:
+            MessageError: the request cannot be encoded, or all 256 numbers are outstanding.
+        """
+        seq = self._free_seq()
+        wire = encode_frame(request.encode(seq=seq, version=self.version))
+        self._outstanding[seq] = _Outstanding(request, wire)
+        self._past.pop(seq, None)
+        self._next_seq = (seq + 1) % _SEQ_COUNT
+        return seq, wire
+
+    def resend(self, seq: int) -> bytes:
+        """Return the bytes of an outstanding request again, under the same number.
+
+        Raises:
+            KeyError: `seq` is not outstanding.
+        """
+        return self._outstanding[seq].wire
+
+    def forget(self, seq: int) -> None:
+        """Give up on a request: a late answer to it comes out as a `StaleResponse`."""
+        if self._outstanding.pop(seq, None):
+            self._past[seq] = StaleReason.FORGOTTEN
+
+    def receive_data(self, data: bytes) -> list[ClientEvent]:
+        """Take bytes off the line and return what they completed; never raises."""
+        events: list[ClientEvent] = []
+        for event in self._decoder.feed(data):
+            if isinstance(event, Frame):
+                self._receive_packet(event.message, events)
+            else:
+                events.append(event)
+        return events
+
+    def _receive_packet(self, packet: bytes, events: list[ClientEvent]) -> None:
+        try:
+            messages = split_packet(packet)
+        except MessageError:
+            events.append(BadFrame(FrameFault.MESSAGE, packet))
+            return
+        events.extend([self._receive_message(message) for message in messages])
+
+    def _receive_message(self, message: Message) -> ClientEvent:
+        header = message.header
+        entry = self._outstanding.get(header.seq)
+        if header.op not in _RESPONSES:
+            return StaleResponse(message, StaleReason.NOT_A_RESPONSE)
+        if entry is None:
+            reason = self._past.get(header.seq, StaleReason.UNKNOWN_SEQ)
+            return StaleResponse(message, reason)
+        request = entry.request
+        if (header.group, header.command) != (request.group, request.command):
+            return StaleResponse(message, StaleReason.OTHER_COMMAND)
+        try:
+            body = message.body
+        except MessageError:
+            # The request stays outstanding: it may be sent again.
+            return BadFrame(FrameFault.MESSAGE, message.encode())
+        del self._outstanding[header.seq]
+        self._past[header.seq] = StaleReason.ANSWERED
+        return Response(header.seq, message, body, request)
+
+    def _free_seq(self) -> int:
+        if len(self._outstanding) >= _SEQ_COUNT:
+            raise MessageError("No SMP sequence number is free", why="256 requests are outstanding")
+        seq = self._next_seq
+        while seq in self._outstanding:
+            seq = (seq + 1) % _SEQ_COUNT
+        return seq
