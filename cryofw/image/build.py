@@ -1,0 +1,248 @@
+"""Make an image: header and protected TLVs around a firmware, then the signature after it.
+
+The two steps are apart so that a key may live anywhere: `UnsignedImage.to_sign` gives the bytes,
+whoever holds the key signs them, and `attach` proves the signature before it becomes a file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Literal
+
+from cryofw.image import tlv as tlvs_module
+from cryofw.image.errors import ImageError, ImageRejected
+from cryofw.image.header import HEADER_SIZE, Header, HeaderFlag
+from cryofw.image.publickey import Algorithm
+from cryofw.image.tlv import Tlv, TlvType
+from cryofw.image.trailer import ERASED_VALUES, TrailerLayout, pad_to_slot
+
+if TYPE_CHECKING:
+    from cryofw.image.dependency import Dependency
+    from cryofw.image.payload import Payload
+    from cryofw.image.publickey import PublicKey
+    from cryofw.image.version import Version
+
+_LONGEST_BOARD: Final = 64
+_U32: Final = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """How to make an image; sizes in bytes, defaults as imgtool's.
+
+    Args:
+        version: the firmware's version.
+        header_size: where the body begins, at least 32.
+        pad_header: True puts the header in front of the payload; False expects `header_size`
+            zero bytes there already (what MCUboot's linker scripts leave).
+        slot_size: the image with the trailer must fit into it; None checks nothing.
+        trailer: what decides the size of the slot's trailer.
+        security_counter: 0 to 2**32-1; "auto" derives it from the version as imgtool does:
+            major << 24, minor << 16, revision; None leaves it out.
+        dependencies: other images that this one needs.
+        load_addr: RAM address that MCUboot copies the image to; 0 runs it from flash.
+        rom_fixed: flash address that the image is built for; not with load_addr.
+        board: the board it is for (a protected vendor TLV that `deploy` compares).
+        vendor_tlvs: further protected records, types xxA0 to xxFF.
+        pad: fill up to slot_size, with the trailer's magic, for a programmer.
+        confirm: like pad, and mark the image as confirmed (image_ok).
+        erased_value: what erased flash reads as, 0xff or 0.
+
+    Raises:
+        ImageError: options that contradict each other or do not fit their fields.
+    """
+
+    version: Version
+    header_size: int = HEADER_SIZE
+    pad_header: bool = False
+    slot_size: int | None = None
+    trailer: TrailerLayout = field(default_factory=TrailerLayout)
+    security_counter: int | Literal["auto"] | None = None
+    dependencies: tuple[Dependency, ...] = ()
+    load_addr: int = 0
+    rom_fixed: int | None = None
+    board: str | None = None
+    vendor_tlvs: tuple[Tlv, ...] = ()
+    pad: bool = False
+    confirm: bool = False
+    erased_value: int = 0xFF
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_padding()
+        if self.load_addr and self.rom_fixed is not None:
+            raise ImageError("An image has a load address or a fixed flash address, not both")
+        if self.board is not None and not 1 <= len(self.board.encode()) <= _LONGEST_BOARD:
+            raise ImageError(f"A board name has 1 to {_LONGEST_BOARD} bytes")
+        types = [tlv.type for tlv in self.vendor_tlvs]
+        for kind in types:
+            if not tlvs_module.is_vendor_type(kind) or kind == tlvs_module.BOARD:
+                raise ImageError(f"0x{kind:04x} is not a free vendor TLV type")
+        if len(set(types)) != len(types):
+            raise ImageError("A vendor TLV is given twice")
+
+    def _check_numbers(self) -> None:
+        if not HEADER_SIZE <= self.header_size <= 0xFFFF:
+            raise ImageError(
+                "The header size is out of range",
+                why=f"{self.header_size} bytes, it takes {HEADER_SIZE} to 65535",
+            )
+        for name, value in (
+            ("load address", self.load_addr),
+            ("fixed flash address", self.rom_fixed or 0),
+            ("security counter", self.counter or 0),
+            ("slot size", self.slot_size or 0),
+        ):
+            if not 0 <= value <= _U32:
+                raise ImageError(f"The {name} does not fit 32 bits", why=str(value))
+
+    def _check_padding(self) -> None:
+        if self.erased_value not in ERASED_VALUES:
+            raise ImageError("Erased flash reads 0xff or 0", why=f"not {self.erased_value:#x}")
+        if self.slot_size == 0:
+            raise ImageError("The slot size is zero")
+        if not self.padded:
+            return
+        if self.slot_size is None:
+            raise ImageError("Padding needs the slot size")
+        if self.confirm and self.trailer.overwrite_only:
+            raise ImageError("An overwrite-only bootloader has no mark for a confirmed image")
+        if self.confirm and not self.erased_value:
+            raise ImageError(
+                "An image for flash that erases to 0 cannot be confirmed in its file",
+                why="a single flipped bit would do the same, so verification refuses it",
+            )
+
+    @property
+    def padded(self) -> bool:
+        """Whether the file is filled up to the slot size."""
+        return self.pad or self.confirm
+
+    @property
+    def counter(self) -> int | None:
+        """The security counter as a number."""
+        if self.security_counter == "auto":
+            version = self.version
+            return (version.major << 24) + (version.minor << 16) + version.revision
+        return self.security_counter
+
+    def protected_tlvs(self) -> tuple[Tlv, ...]:
+        """The protected records in imgtool's order."""
+        tlvs = []
+        if self.counter is not None:
+            tlvs.append(Tlv(TlvType.SEC_CNT, self.counter.to_bytes(4, "little")))
+        tlvs += [Tlv(TlvType.DEPENDENCY, needed.encode()) for needed in self.dependencies]
+        if self.board is not None:
+            tlvs.append(Tlv(tlvs_module.BOARD, self.board.encode()))
+        return (*tlvs, *self.vendor_tlvs)
+
+
+@dataclass(frozen=True)
+class UnsignedImage:
+    """Header, body and protected TLVs, ready to be signed."""
+
+    region: bytes = field(repr=False)
+    options: ImageOptions
+
+    @cached_property
+    def hash(self) -> bytes:
+        """SHA-256 of the region: the image's hash (32 bytes)."""
+        return sha256(self.region).digest()
+
+    def to_sign(self, algorithm: Algorithm) -> bytes:
+        """What a signer of this algorithm signs.
+
+        ECDSA and RSA-PSS hash the region themselves (SHA-256); Ed25519 signs its 32-byte hash,
+        which is MCUboot's default.
+        """
+        return self.hash if algorithm is Algorithm.ED25519 else self.region
+
+
+def build_image(payload: Payload, options: ImageOptions) -> UnsignedImage:
+    """Put header and protected TLVs around a firmware.
+
+    Raises:
+        ImageError: no firmware, no room for the header, or too large for the slot.
+    """
+    body_start = 0 if options.pad_header else options.header_size
+    firmware = payload.data
+    if len(firmware) <= body_start:
+        raise ImageError(
+            "There is no firmware in the file", why=f"{len(firmware)} bytes, header included"
+        )
+    if any(firmware[:body_start]):
+        raise ImageError(
+            "The firmware leaves no room for the image header",
+            why=f"its first {body_start} bytes are not zero",
+            hint="link it with that much room, or let the header be put in front (--pad-header)",
+        )
+    protected = options.protected_tlvs()
+    area = tlvs_module.encode_area(tlvs_module.PROTECTED_MAGIC, protected) if protected else b""
+    header = Header(
+        load_addr=options.rom_fixed or options.load_addr,
+        header_size=options.header_size,
+        protected_size=len(area),
+        body_size=len(firmware) - body_start,
+        flags=_flags(options),
+        version=options.version,
+    ).encode()
+    filler = options.erased_value if options.pad_header else 0
+    gap = bytes([filler]) * (options.header_size - HEADER_SIZE)
+    region = b"".join((header, gap, memoryview(firmware)[body_start:], area))
+    _check_fits(len(region), options)
+    return UnsignedImage(region, options)
+
+
+def attach(unsigned: UnsignedImage, public_key: PublicKey, signature: bytes) -> bytes:
+    """The finished file: the region, hash, key hash and signature, and padding if asked for.
+
+    Raises:
+        ImageRejected: the signature is not of this key over this image, or the key is one of
+            MCUboot's published development keys.
+        ImageError: too large for the slot.
+    """
+    if public_key.published_name:
+        raise ImageRejected(
+            "The key is a published development key of MCUboot",
+            why=f"anyone can sign with {public_key.published_name}",
+            hint="make your own with `cryofw keys generate`",
+        )
+    public_key.verify_digest(signature, unsigned.hash)
+    area = tlvs_module.encode_area(
+        tlvs_module.MAGIC,
+        (
+            Tlv(TlvType.SHA256, unsigned.hash),
+            Tlv(TlvType.KEYHASH, public_key.key_hash),
+            Tlv(public_key.algorithm.signature_type, signature),
+        ),
+    )
+    options = unsigned.options
+    size = len(unsigned.region) + len(area)
+    _check_fits(size, options)
+    padding = b""
+    if options.padded and options.slot_size is not None:
+        padding = pad_to_slot(
+            options.slot_size - size,
+            widest=options.trailer.widest,
+            erased=options.erased_value,
+            confirm=options.confirm,
+        )
+    return b"".join((unsigned.region, area, padding))
+
+
+def _flags(options: ImageOptions) -> int:
+    if options.load_addr:
+        return HeaderFlag.RAM_LOAD
+    return HeaderFlag.ROM_FIXED if options.rom_fixed else 0
+
+
+def _check_fits(size: int, options: ImageOptions) -> None:
+    slot_size, trailer = options.slot_size, options.trailer.size
+    if slot_size is not None and size + trailer > slot_size:
+        raise ImageError(
+            "The image does not fit its slot",
+            why=f"{size} bytes and a trailer of {trailer} are {size + trailer - slot_size} more "
+            f"than the slot's {slot_size}",
+        )
