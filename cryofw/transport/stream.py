@@ -1,0 +1,55 @@
+"""What every byte stream to a device is, and how one is opened."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cryofw.errors import BadInput, Unreachable
+
+
+class PortUnavailable(Unreachable):
+    """The port cannot be opened now: absent, busy, not permitted, or the host does not answer."""
+
+
+class StreamLost(Unreachable):
+    """An open stream broke: cable pulled, adapter gone, connection reset, or closed on our side."""
+
+
+class UnknownPort(BadInput):
+    """A port URL that no opener understands; asking again does not help."""
+
+
+class ByteStream(Protocol):
+    """An ordered stream of bytes in both directions, without message bounds.
+
+    One reader at a time. `read` may be cancelled without losing bytes.
+    """
+
+    async def read(self, max_bytes: int = 65536) -> bytes:
+        """Return 1 to `max_bytes` bytes as soon as there are any; b"" when the peer has closed.
+
+        Raises:
+            StreamLost: the line broke, or the stream was closed on this side.
+        """
+
+    async def write(self, data: bytes) -> None:
+        """Hand all of `data` to the line; returning does not say that the peer has read it.
+
+        Raises:
+            StreamLost: the line broke before all bytes were taken.
+        """
+
+    async def close(self) -> None:
+        """Give the port back; may be called twice; never raises."""
+
+
+class Opener(Protocol):
+    """Turns a port URL into an open stream."""
+
+    async def open(self, url: str, *, baud: int) -> ByteStream:
+        """Open `url` at `baud` bits per second (ignored where a link has no bit rate).
+
+        Raises:
+            PortUnavailable: not there, busy, not permitted, or no answer.
+            UnknownPort: no such kind of port.
+        """
