@@ -1,0 +1,56 @@
+"""The fleet: what fleet.yaml says, read strictly, as frozen objects in base units.
+
+`load_fleet` answers with a complete `Fleet` or raises one `FleetError` that holds every defect of
+the file with line, column, caret and hint. pydantic and yaml are imported here: commands that need
+no fleet do not import this room.
+"""
+
+from cryofw.fleet.finding import Finding, FleetError
+from cryofw.fleet.fleet import (
+    EVERYTHING,
+    CalibrationContract,
+    Controller,
+    Count,
+    Cryostat,
+    Fleet,
+    HeartbeatRule,
+    Metric,
+    Reach,
+    ResetPath,
+    Retries,
+    Share,
+    SimulatedMetric,
+    Simulation,
+    Stage,
+    Thermal,
+    Wave,
+)
+from cryofw.fleet.loader import load_fleet, parse_fleet
+from cryofw.fleet.schema import fleet_json_schema
+from cryofw.fleet.window import Window
+
+__all__ = [
+    "EVERYTHING",
+    "CalibrationContract",
+    "Controller",
+    "Count",
+    "Cryostat",
+    "Finding",
+    "Fleet",
+    "FleetError",
+    "HeartbeatRule",
+    "Metric",
+    "Reach",
+    "ResetPath",
+    "Retries",
+    "Share",
+    "SimulatedMetric",
+    "Simulation",
+    "Stage",
+    "Thermal",
+    "Wave",
+    "Window",
+    "fleet_json_schema",
+    "load_fleet",
+    "parse_fleet",
+]

@@ -1,0 +1,243 @@
+"""From the document as written to the fleet as used, with every cross-check of values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryofw.fleet import schema
+from cryofw.fleet.document import Problem
+from cryofw.fleet.fleet import (
+    EVERYTHING,
+    CalibrationContract,
+    Controller,
+    Count,
+    Cryostat,
+    HeartbeatRule,
+    Metric,
+    Reach,
+    ResetPath,
+    Retries,
+    Share,
+    SimulatedMetric,
+    Simulation,
+    Stage,
+    Thermal,
+)
+from cryofw.fleet.settings import Layers, at_path, read_piece, require
+from cryofw.fleet.window import Window
+
+if TYPE_CHECKING:
+    from cryofw.fleet.document import Document, Path
+
+_THERMAL_HINT = "for example thermal: {stage: 4k, capacity: 1.5 W, flash: 60 mW, max_rise: 150 mK}"
+_METRIC_HINT = "for example {unit: dB, worse: lower, margin: 0.5, reject: 1.5}"
+_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+
+
+@dataclass
+class Resolver:
+    """Resolves the pieces of one document; `problems` collects what is wrong with the values."""
+
+    document: Document
+    problems: list[Problem] = field(default_factory=list)
+
+    def _problem(self, path: Path, message: str, hint: str = "", *, on_key: bool = False) -> None:
+        self.problems.append(Problem(path, message, hint, on_key))
+
+    def cryostat(self, name: str) -> Cryostat | None:
+        """The cryostat `name`, or None if it cannot be resolved."""
+        layers = Layers(self.document, (("defaults",), ("cryostats", name)))
+        thermal = self._thermal(layers, name)
+        raw = at_path(self.document.value, ("cryostats", name, "controllers"))
+        names = list(raw) if isinstance(raw, dict) else []
+        controllers = [self.controller(name, one) for one in names]
+        built = tuple(one for one in controllers if one is not None)
+        if thermal is None or len(built) != len(names):
+            return None
+        return Cryostat(name, thermal, built)
+
+    def _thermal(self, layers: Layers, name: str) -> Thermal | None:
+        written = layers.read("thermal", schema.ThermalDocument)
+        if written is None:
+            return None
+        if layers.merged("thermal") is None:
+            message = f"the heat budget of `{name}` is not known: `thermal` is missing"
+            self._problem(("cryostats", name), message, _THERMAL_HINT, on_key=True)
+            return None
+        needed = ("stage", "capacity", "flash", "max_rise")
+        missing = require(layers, ("thermal",), written, needed, _THERMAL_HINT)
+        self.problems += missing
+        if missing:
+            return None
+        assert written.stage is not None
+        assert written.capacity is not None
+        assert written.flash is not None
+        assert written.max_rise is not None
+        headroom = 0.8 if written.headroom is None else written.headroom
+        thermal = Thermal(
+            written.stage, written.capacity, headroom, written.flash, written.max_rise
+        )
+        if thermal.flashes_at_once < 1:
+            message = "one flash alone exceeds the heat budget"
+            hint = f"{headroom:.0%} of {thermal.capacity_w:g} W is less than {thermal.flash_w:g} W"
+            self._problem(layers.origin("thermal", "flash"), message, hint)
+            return None
+        return thermal
+
+    def controller(self, cryostat: str, name: str) -> Controller | None:
+        """The controller `name`, or None if it cannot be resolved."""
+        own: Path = ("cryostats", cryostat, "controllers", name)
+        layers = Layers(self.document, (("defaults",), ("cryostats", cryostat), own))
+        written = read_piece(schema.ControllerDocument, at_path(self.document.value, own))
+        heartbeat = self._heartbeat(layers)
+        reset = self._reset(layers, cryostat, name)
+        calibration = self._calibration(layers)
+        retries = layers.read("retries", schema.RetriesDocument)
+        plain = {
+            key: value
+            for key in ("board", "baud", "boot_time", "slot_size", "owner")
+            if (value := layers.merged(key)) is not None
+        }
+        settings = read_piece(schema.SettingsDocument, plain)
+        if written is None or settings is None or retries is None:
+            return None
+        if heartbeat is None or reset is None or calibration is None:
+            return None
+        board = settings.board or at_path(self.document.value, ("board",))
+        return Controller(
+            name=name,
+            cryostat=cryostat,
+            port=written.port,
+            baud=settings.baud or 115_200,
+            hw=written.hw,
+            board=board if isinstance(board, str) else "",
+            heartbeat=heartbeat,
+            reset=reset,
+            calibration=calibration,
+            retries=Retries(
+                3 if retries.count is None else retries.count,
+                1.0 if retries.backoff is None else retries.backoff,
+            ),
+            owner=settings.owner,
+            slot_size=settings.slot_size,
+            boot_time_s=5.0 if settings.boot_time is None else settings.boot_time,
+        )
+
+    def _heartbeat(self, layers: Layers) -> HeartbeatRule | None:
+        written = layers.read("heartbeat", schema.HeartbeatDocument)
+        if written is None:
+            return None
+        every_s = written.every or 2.0
+        timeout_s = written.timeout or min(every_s, 2.0)
+        if timeout_s > every_s:
+            message = "the heartbeat's timeout is longer than the time between two heartbeats"
+            self._problem(layers.origin("heartbeat", "timeout"), message)
+            return None
+        misses = 4 if written.misses_allowed is None else written.misses_allowed
+        return HeartbeatRule(every_s, timeout_s, misses)
+
+    def _reset(self, layers: Layers, cryostat: str, name: str) -> ResetPath | None:
+        written = layers.read("reset", schema.ResetDocument)
+        if written is None:
+            return None
+        if written.shared_by and not written.hook:
+            message = "`shared_by` without `hook`: there is no command that could be shared"
+            self._problem(layers.origin("reset", "shared_by"), message, on_key=True)
+        known = {"controller": name, "cryostat": cryostat}
+        for argument in written.hook or ():
+            for placeholder in _PLACEHOLDER.findall(argument):
+                if placeholder not in known:
+                    hint = "known are ${controller} and ${cryostat}"
+                    path = layers.origin("reset", "hook")
+                    self._problem(path, f"the hook uses the unknown `${{{placeholder}}}`", hint)
+                    return None
+        hook = None
+        if written.hook:
+            hook = tuple(
+                _PLACEHOLDER.sub(lambda match: known[match[1]], argument)
+                for argument in written.hook
+            )
+        others = tuple(one for one in written.shared_by or () if one != name)
+        return ResetPath(bool(written.watchdog), hook, others)
+
+    def _calibration(self, layers: Layers) -> CalibrationContract | None:
+        written = layers.read("calibration", schema.CalibrationDocument)
+        if written is None:
+            return None
+        for layer in layers.paths[1:]:
+            path = (*layer, "calibration", "false_rollback")
+            if path in self.document.values:
+                message = "`false_rollback` is one budget for the whole rollout"
+                self._problem(path, message, "set it under `defaults` only", on_key=True)
+        metrics = {
+            name: self._metric(layers, name, metric)
+            for name, metric in (written.metrics or {}).items()
+        }
+        complete = {name: metric for name, metric in metrics.items() if metric is not None}
+        if len(complete) != len(metrics):
+            return None
+        fallback = CalibrationContract()
+        return CalibrationContract(
+            written.false_rollback or fallback.false_rollback,
+            written.every or fallback.every_s,
+            written.min_samples or fallback.min_samples,
+            written.baseline_samples or fallback.baseline_samples,
+            complete,
+        )
+
+    def _metric(self, layers: Layers, name: str, written: schema.MetricDocument) -> Metric | None:
+        holder = ("calibration", "metrics", name)
+        needed = ("unit", "worse", "margin", "reject")
+        missing = require(layers, holder, written, needed, _METRIC_HINT)
+        self.problems += missing
+        if missing:
+            return None
+        assert written.unit is not None
+        assert written.worse is not None
+        assert written.margin is not None
+        assert written.reject is not None
+        if written.reject <= written.margin:
+            message = (
+                f"`reject` ({written.reject:g}) of `{name}` must be larger than its `margin` "
+                f"({written.margin:g})"
+            )
+            hint = "`margin` is what is still as good as before, `reject` is what must be found"
+            self._problem(layers.origin(*holder, "reject"), message, hint)
+            return None
+        return Metric(written.unit, written.worse, written.margin, written.reject, written.limit)
+
+    def stage(self, index: int) -> Stage | None:
+        """The stage at `index`, or None if it cannot be resolved."""
+        raw = at_path(self.document.value, ("stages", index))
+        written = read_piece(schema.StageDocument, raw)
+        if written is None:
+            return None
+        waves = tuple(
+            Count(wave) if isinstance(wave, int) else Share(wave) for wave in written.waves or ()
+        )
+        window = written.window
+        return Stage(
+            name=written.name,
+            targets=tuple(written.targets),
+            soak_s=written.soak,
+            then_approve=written.then == "approve",
+            cryostats_at_once=written.cryostats_at_once,
+            waves=waves or (EVERYTHING,),
+            on_failure=Reach(written.on_failure or Reach.STAGE),
+            min_reachable=0.5 if written.min_reachable is None else written.min_reachable,
+            deadline_s=written.deadline or written.soak,
+            window=Window(window.cron, window.for_, window.tz) if window else None,
+        )
+
+    def simulation(self) -> Simulation:
+        """What `sim://` controllers imitate; the built-in default if the section is missing."""
+        raw = at_path(self.document.value, ("simulation",))
+        written = read_piece(schema.SimulationDocument, {} if raw is None else raw)
+        if written is None:
+            return Simulation()
+        metrics = {
+            name: SimulatedMetric(one.nominal, one.noise) for name, one in written.metrics.items()
+        }
+        return Simulation(written.seed, metrics)
