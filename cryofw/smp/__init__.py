@@ -4,6 +4,7 @@ Bytes in, events out; requests in, bytes out. Whoever owns the line moves the by
 the time: nothing here waits, retries or reads a clock.
 """
 
+from cryofw.smp import messages
 from cryofw.smp.body import MessageError, decode_body, encode_body
 from cryofw.smp.client import (
     ClientConnection,
@@ -33,6 +34,7 @@ from cryofw.smp.message import (
 )
 from cryofw.smp.server import RequestReceived, ServerConnection, ServerEvent
 from cryofw.smp.status import CryoError, ImageError, MgmtError, OsError, SmpStatus, status_of
+from cryofw.smp.upload import UploadPlan
 
 __all__ = [
     "FRAME_OVERHEAD",
@@ -62,9 +64,11 @@ __all__ = [
     "SmpStatus",
     "StaleReason",
     "StaleResponse",
+    "UploadPlan",
     "decode_body",
     "encode_body",
     "encode_frame",
+    "messages",
     "split_packet",
     "status_of",
 ]
