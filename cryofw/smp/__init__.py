@@ -33,7 +33,7 @@ from cryofw.smp.message import (
     split_packet,
 )
 from cryofw.smp.server import RequestReceived, ServerConnection, ServerEvent
-from cryofw.smp.status import CryoError, ImageError, MgmtError, OsError, SmpStatus, status_of
+from cryofw.smp.status import CryoCode, ImageCode, MgmtCode, OsCode, SmpStatus, status_of
 from cryofw.smp.upload import UploadPlan
 
 __all__ = [
@@ -42,20 +42,20 @@ __all__ = [
     "BadFrame",
     "ClientConnection",
     "ClientEvent",
-    "CryoError",
+    "CryoCode",
     "Frame",
     "FrameDecoder",
     "FrameEvent",
     "FrameFault",
     "Group",
     "Header",
-    "ImageError",
+    "ImageCode",
     "LogLine",
     "Message",
     "MessageError",
-    "MgmtError",
+    "MgmtCode",
     "Op",
-    "OsError",
+    "OsCode",
     "Request",
     "RequestReceived",
     "Response",

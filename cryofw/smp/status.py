@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Final
 
 
-class MgmtError(IntEnum):
+class MgmtCode(IntEnum):
     """The codes of `{"rc": n}` (Zephyr `enum mcumgr_err_t`)."""
 
     OK = 0
@@ -32,7 +32,7 @@ class MgmtError(IntEnum):
     VERSION_TOO_NEW = 13
 
 
-class OsError(IntEnum):
+class OsCode(IntEnum):
     """The codes of group 0 (Zephyr `enum os_mgmt_err_code_t`)."""
 
     OK = 0
@@ -44,7 +44,7 @@ class OsError(IntEnum):
     QUERY_RESPONSE_VALUE_NOT_VALID = 6
 
 
-class ImageError(IntEnum):
+class ImageCode(IntEnum):
     """The codes of group 1 (Zephyr `enum img_mgmt_err_code_t`)."""
 
     OK = 0
@@ -84,7 +84,7 @@ class ImageError(IntEnum):
     ACTIVE_SLOT_NOT_KNOWN = 34
 
 
-class CryoError(IntEnum):
+class CryoCode(IntEnum):
     """The codes of group 64."""
 
     OK = 0
@@ -95,7 +95,7 @@ class CryoError(IntEnum):
     BUSY = 5
 
 
-_GROUP_ERRORS: Final[Mapping[int, type[IntEnum]]] = {0: OsError, 1: ImageError, 64: CryoError}
+_GROUP_CODES: Final[Mapping[int, type[IntEnum]]] = {0: OsCode, 1: ImageCode, 64: CryoCode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class SmpStatus:
     @property
     def name(self) -> str:
         """The code's name, or "rc 77" for one that is not known."""
-        table = MgmtError if self.group is None else _GROUP_ERRORS.get(self.group)
+        table = MgmtCode if self.group is None else _GROUP_CODES.get(self.group)
         try:
             return table(self.rc).name if table else f"rc {self.rc}"
         except ValueError:
@@ -139,7 +139,7 @@ def status_of(body: Mapping[str, object]) -> SmpStatus | None:
         group = error.get("group")
         return _status(group if isinstance(group, int) else None, error.get("rc"), body)
     if "err" in body:
-        return SmpStatus(None, MgmtError.UNKNOWN, f"unreadable err: {error!r}")
+        return SmpStatus(None, MgmtCode.UNKNOWN, f"unreadable err: {error!r}")
     return _status(None, body["rc"], body) if "rc" in body else None
 
 
@@ -147,5 +147,5 @@ def _status(group: int | None, rc: object, body: Mapping[str, object]) -> SmpSta
     reason = body.get("rsn")
     reason = reason if isinstance(reason, str) else ""
     if not isinstance(rc, int):
-        return SmpStatus(group, MgmtError.UNKNOWN, reason or f"unreadable rc: {rc!r}")
+        return SmpStatus(group, MgmtCode.UNKNOWN, reason or f"unreadable rc: {rc!r}")
     return SmpStatus(group, rc, reason) if rc else None
