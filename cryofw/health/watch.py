@@ -1,0 +1,152 @@
+"""The watch over one device: readings in, verdict out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from cryofw.health.heartbeat import HeartbeatWatch, Symptom
+from cryofw.health.judge import Judge, MetricFinding, Shift, ShiftJudge
+from cryofw.health.reading import Heartbeat, HeartbeatMissed, MetricSample, Reading
+from cryofw.health.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from cryofw.health.contract import EvidenceContract
+
+
+class Phase(StrEnum):
+    """Which side of the update a reading is from."""
+
+    BASELINE = "baseline"
+    SOAK = "soak"
+
+
+@dataclass(slots=True)
+class DeviceWatch:
+    """Everything observed about one device in one attempt.
+
+    Args:
+        contract: how it is judged.
+        new_hash: hex hash of the firmware on trial.
+        last_good_hash: hex hash of what ran before.
+    """
+
+    contract: EvidenceContract
+    new_hash: str
+    last_good_hash: str
+    phase: Phase = Phase.BASELINE
+    started_t_s: float | None = None
+    latest_t_s: float | None = None
+    heartbeats: HeartbeatWatch = field(init=False)
+    judges: dict[str, Judge] = field(init=False)
+    _last_sample: tuple[float, int | None] = (float("-inf"), None)
+
+    def __post_init__(self) -> None:
+        self.heartbeats = self._heartbeats(self.last_good_hash)
+        self.judges = {
+            m.name: ShiftJudge(m, self.contract.baseline_samples, self.contract.min_samples)
+            for m in self.contract.metrics
+        }
+
+    def _heartbeats(self, expected_hash: str, boot_id: int | None = None) -> HeartbeatWatch:
+        return HeartbeatWatch(self.contract, expected_hash, self.last_good_hash, boot_id)
+
+    def begin_soak(self, t_s: float, boot_id: int | None) -> None:
+        """The new firmware booted at `t_s` (seconds since 1970) as `boot_id`."""
+        self.phase = Phase.SOAK
+        self.started_t_s = self.latest_t_s = t_s
+        self.heartbeats = self._heartbeats(self.new_hash, boot_id)
+
+    def forget_boot(self) -> None:
+        """Nobody watched for a while (a resume): the next heartbeat names the boot to stay in."""
+        self.heartbeats.boot_id = None
+
+    def observe(self, reading: Reading) -> None:
+        """Take one reading; late, repeated and stale ones change nothing."""
+        if self.latest_t_s is None or reading.t_s > self.latest_t_s:
+            self.latest_t_s = reading.t_s
+        match reading:
+            case Heartbeat() | HeartbeatMissed():
+                self.heartbeats.observe(reading)
+            case MetricSample():
+                self._sample(reading)
+
+    def _sample(self, sample: MetricSample) -> None:
+        last_t_s, last_ms = self._last_sample
+        stale = sample.device_ms is not None and sample.device_ms == last_ms
+        if sample.t_s <= last_t_s or stale:
+            return
+        self._last_sample = (sample.t_s, sample.device_ms)
+        for name, judge in self.judges.items():
+            value = sample.fresh(name)
+            if value is None:
+                continue
+            if self.phase is Phase.BASELINE:
+                judge.baseline(value)
+            else:
+                judge.observe(value)
+
+    @property
+    def baseline_complete(self) -> bool:
+        """Every metric has its baseline; true at once when no metric is judged."""
+        need = self.contract.baseline_samples
+        return all(judge.baseline_count >= need for judge in self.judges.values())
+
+    @property
+    def soak_complete(self) -> bool:
+        """The device's uptime advanced by the soak, with enough fresh heartbeats."""
+        beats = self.heartbeats
+        return beats.soaked_s >= self.contract.soak_s and beats.beats >= self.contract.min_beats
+
+    @property
+    def symptom(self) -> Symptom | None:
+        """What is wrong with the device itself, if anything."""
+        return self.heartbeats.symptom
+
+    def verdict(self) -> Verdict | None:
+        """The verdict, or None while the soak goes on without a finding."""
+        if self.symptom is not None:
+            return self._verdict(Outcome.FAILED, f"{self.symptom}: {self.heartbeats.detail}", [])
+        findings = [judge.finding() for judge in self.judges.values()]
+        regressed = [f for f in findings if f.shift is Shift.REGRESSED]
+        if regressed:
+            return self._verdict(Outcome.FAILED, regressed[0].reason, findings)
+        open_findings = [f for f in findings if f.shift is Shift.UNDECIDED]
+        if self.soak_complete and not open_findings:
+            return self._verdict(Outcome.PASSED, self._passed_words(), findings)
+        if self.soak_complete or self._is_late():
+            reason = open_findings[0].reason if open_findings else self._soak_words()
+            return self._verdict(Outcome.INCONCLUSIVE, reason, findings)
+        return None
+
+    def _is_late(self) -> bool:
+        if self.started_t_s is None or self.latest_t_s is None:
+            return False
+        waited_s = self.latest_t_s - self.started_t_s
+        return waited_s >= self.contract.soak_s + self.contract.deadline_s
+
+    def _soak_words(self) -> str:
+        beats = self.heartbeats
+        return (
+            f"soaked {beats.soaked_s:.0f} of {self.contract.soak_s:.0f} s with {beats.beats} of "
+            f"at least {self.contract.min_beats} heartbeats"
+        )
+
+    def _passed_words(self) -> str:
+        beats = self.heartbeats
+        metrics = ", ".join(self.judges) or "no metric"
+        return (
+            f"{beats.soaked_s:.0f} s in one boot, {beats.beats} heartbeats, "
+            f"{beats.missed} missed; {metrics} within bounds"
+        )
+
+    def _verdict(self, outcome: Outcome, reason: str, findings: list[MetricFinding]) -> Verdict:
+        metrics = {f.metric: {"shift": f.shift.value, **f.evidence} for f in findings}
+        evidence: dict[str, object] = {"heartbeats": self.heartbeats.evidence()}
+        if self.symptom is not None:
+            evidence["symptom"] = self.symptom.value
+            evidence["reset_cause"] = self.heartbeats.symptom_reset_cause
+        if metrics:
+            evidence["metrics"] = metrics
+        return Verdict(outcome, reason, evidence)

@@ -1,0 +1,51 @@
+"""Decides a rollout: plan, stages, waves, device states, gates. Pure.
+
+    Rollout.receive(event) -> decisions and commands
+
+The engine writes them to the journal and does them; resuming is folding the journal again.
+"""
+
+from cryofw.rollout.commands import (
+    CheckDevice,
+    Command,
+    ConfirmImage,
+    RollBackDevice,
+    TestImage,
+    UploadImage,
+)
+from cryofw.rollout.device_state import DeviceState, IllegalMove
+from cryofw.rollout.events import Ending, Event
+from cryofw.rollout.plan import Firmware, Plan, PlannedDevice, PlannedStage, parse_plan
+from cryofw.rollout.planner import PlanRefused, Running, Wish, make_plan
+from cryofw.rollout.progress import DeviceProgress
+from cryofw.rollout.record import fields_of, step_from_record
+from cryofw.rollout.rollout import Rollout, Step
+from cryofw.rollout.state import RolloutState
+
+__all__ = [
+    "CheckDevice",
+    "Command",
+    "ConfirmImage",
+    "DeviceProgress",
+    "DeviceState",
+    "Ending",
+    "Event",
+    "Firmware",
+    "IllegalMove",
+    "Plan",
+    "PlanRefused",
+    "PlannedDevice",
+    "PlannedStage",
+    "RollBackDevice",
+    "Rollout",
+    "RolloutState",
+    "Running",
+    "Step",
+    "TestImage",
+    "UploadImage",
+    "Wish",
+    "fields_of",
+    "make_plan",
+    "parse_plan",
+    "step_from_record",
+]

@@ -1,0 +1,71 @@
+"""What the hands shall do, in the imperative. Each one looks at the device first.
+
+A command is written to the journal as an intent (`kind`) before it is done. Every command is
+safe to repeat: after a crash an intent without an outcome is simply given again, and the device's
+own slots decide what is left to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Base of all commands; `kind` is the intent's name in the journal."""
+
+    kind: ClassVar[str] = ""
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDevice(Command):
+    """Prove identity, application mode, image state, slot and reset path; send nothing."""
+
+    kind = "device-check-requested"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadImage(Command):
+    """Take the lease and put the image into the second slot."""
+
+    kind = "image-upload-requested"
+    hash: str
+    running: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TestImage(Command):
+    """Mark for test, reset, wait through the swap, and read what runs."""
+
+    kind = "image-test-requested"
+    __test__ = False
+    hash: str
+    running: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmImage(Command):
+    """Read hash and boot afresh, confirm, read back, release the lease."""
+
+    kind = "image-confirm-requested"
+    hash: str
+    boot: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RollBackDevice(Command):
+    """Bring the device back to `hash`, by whichever way its slots leave open, and prove it."""
+
+    kind = "device-rollback-requested"
+    hash: str
+    why: str = ""
+
+
+COMMANDS: dict[str, type[Command]] = {
+    command.kind: command
+    for command in (CheckDevice, UploadImage, TestImage, ConfirmImage, RollBackDevice)
+}

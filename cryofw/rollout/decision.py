@@ -1,0 +1,283 @@
+"""What follows from a rollout's state: the next decision or command, one at a time.
+
+Nothing here remembers anything: asked again about the same state, it answers the same. That is
+why a rollout can be resumed at any point by folding its journal and asking once more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryofw.health import Outcome, Symptom
+from cryofw.rollout import commands as c
+from cryofw.rollout import events as e
+from cryofw.rollout.device_state import GOOD, DeviceState
+
+if TYPE_CHECKING:
+    from cryofw.rollout.plan import PlannedStage
+    from cryofw.rollout.progress import DeviceProgress
+    from cryofw.rollout.state import RolloutState
+
+_S = DeviceState
+MAX_ATTEMPTS = 3
+_MAX_CONFIRM_REFUSALS = 2
+
+Next = e.Event | c.Command | None
+
+
+def next_for_device(state: RolloutState, device: DeviceProgress) -> Next:
+    """The next decision or command about one device, or None when there is nothing to do."""
+    if device.intent or state.ending is e.Ending.STOPPED:
+        return None
+    if device.failure and not device.spread:
+        return _spread(state, device)
+    decide = _BY_STATE.get(device.state)
+    return None if decide is None else decide(state, device)
+
+
+def _spread(state: RolloutState, device: DeviceProgress) -> Next:
+    reached = state.within_reach(device)
+    stage = state.plan.stage(device.planned.stage)
+    return e.FailureSpread(
+        device.name, stage.on_failure.value, stage.name, len(reached), device.failure
+    )
+
+
+def _check(state: RolloutState, device: DeviceProgress) -> Next:
+    stage = state.stage
+    if stage is None or device.doom or state.ending or device.planned.stage != stage.name:
+        return None
+    return c.CheckDevice(device.name)
+
+
+def _upload(state: RolloutState, device: DeviceProgress) -> Next:
+    stage = state.stage
+    in_turn = stage is not None and any(
+        device.name in wave for wave in stage.waves[: state.wave_index + 1]
+    )
+    if device.doom or state.ending or not in_turn:
+        if device.doom and device.sent:
+            return e.DeviceAbandoned(device.name, device.doom)
+        return None
+    if not device.watch.baseline_complete:
+        return None
+    if not device.baseline_taken:
+        counts = {name: judge.baseline_count for name, judge in device.watch.judges.items()}
+        return e.BaselineTaken(device.name, {"samples": counts})
+    if not has_heat_slot(state, device):
+        return None
+    return c.UploadImage(device.name, device.new_hash, device.planned.running_hash, device.attempt)
+
+
+def has_heat_slot(state: RolloutState, device: DeviceProgress) -> bool:
+    """One more flash in the device's cryostat stays within the heat budget."""
+    cryostat = device.planned.cryostat
+    hot = sum(1 for p in state.devices.values() if p.planned.cryostat == cryostat and p.hot)
+    return hot < state.plan.heat_slots[cryostat]
+
+
+def _test(state: RolloutState, device: DeviceProgress) -> Next:
+    if device.doom or state.ending:
+        return e.DeviceAbandoned(device.name, device.doom or state.why)
+    return _test_again(state, device)
+
+
+def _test_again(_state: RolloutState, device: DeviceProgress) -> Next:
+    return c.TestImage(device.name, device.new_hash, device.planned.running_hash, device.attempt)
+
+
+def _judge(_state: RolloutState, device: DeviceProgress) -> Next:
+    if device.watch.symptom is Symptom.REVERTED and (device.reverted_by_lease or device.spread):
+        # Its slots are as a rollback would leave them; only the reason differs.
+        return _reverted(device)
+    if device.doom:
+        return _roll_back(_state, device)
+    verdict = device.watch.verdict()
+    if device.state is _S.HELD:
+        return _judge_held(device)
+    if device.passed and not (verdict and verdict.outcome is Outcome.FAILED):
+        if device.awaits_beat:
+            return None
+        if device.refusals >= _MAX_CONFIRM_REFUSALS:
+            return e.HoldExpired(device.name, f"the confirm was refused: {device.why}")
+        return c.ConfirmImage(device.name, device.new_hash, device.boot)
+    if verdict is None:
+        return None
+    return e.VerdictReached(device.name, verdict.outcome.value, verdict.reason, verdict.evidence)
+
+
+def _judge_held(device: DeviceProgress) -> Next:
+    verdict = device.watch.verdict()
+    if verdict is not None and verdict.outcome is not Outcome.INCONCLUSIVE:
+        return e.VerdictReached(
+            device.name, verdict.outcome.value, verdict.reason, verdict.evidence
+        )
+    latest_t_s, held_t_s = device.watch.latest_t_s, device.held_t_s
+    if latest_t_s is None or held_t_s is None:
+        return None
+    if latest_t_s - held_t_s < device.planned.evidence.deadline_s:
+        return None
+    waited = f"held for {latest_t_s - held_t_s:.0f} s"
+    return e.HoldExpired(device.name, f"{waited}: {device.why}")
+
+
+def _reverted(device: DeviceProgress) -> Next:
+    host_fault = device.reverted_by_lease
+    why = (
+        "its lease ran out while nobody watched, so it went back by itself"
+        if host_fault
+        else device.watch.heartbeats.detail
+    )
+    return e.DeviceReverted(device.name, device.planned.running_hash, why, host_fault)
+
+
+def _guard(state: RolloutState, device: DeviceProgress) -> Next:
+    """Confirmed devices stay watched until the rollout ends."""
+    if device.doom:
+        return _roll_back(state, device) if has_heat_slot(state, device) else None
+    verdict = device.watch.verdict()
+    if verdict is None or verdict.outcome is not Outcome.FAILED:
+        return None
+    return e.VerdictReached(device.name, verdict.outcome.value, verdict.reason, verdict.evidence)
+
+
+def _roll_back(_state: RolloutState, device: DeviceProgress) -> Next:
+    return c.RollBackDevice(device.name, device.planned.running_hash, device.doom)
+
+
+def _retry(_state: RolloutState, device: DeviceProgress) -> Next:
+    if device.failure or device.doom or device.attempt >= MAX_ATTEMPTS:
+        return None
+    return e.RetryGranted(device.name, device.attempt + 1, device.why)
+
+
+def _quarantine(_state: RolloutState, device: DeviceProgress) -> Next:
+    if device.quarantined or not device.sent:
+        return None
+    hint = device.hint or f"see to it, then `cryofw quarantine clear {device.name}`"
+    return e.DeviceQuarantined(device.name, device.why, hint)
+
+
+_BY_STATE = {
+    _S.PENDING: _check,
+    _S.CHECKED: _upload,
+    _S.UPLOADED: _test,
+    _S.TESTING: _test_again,
+    _S.WATCHED: _judge,
+    _S.HELD: _judge,
+    _S.CONFIRMED: _guard,
+    _S.ROLLING_BACK: _roll_back,
+    _S.SELF_REVERTED: _retry,
+    _S.STUCK: _quarantine,
+    _S.UNREACHABLE: _quarantine,
+}
+"""What is decided in each state; in the others there is nothing to decide."""
+
+
+def next_for_rollout(state: RolloutState) -> Next:
+    """The next decision about the rollout as a whole, once no device has one."""
+    if not state.started or state.ended or state.paused:
+        return None
+    if state.ending is e.Ending.STOPPED:
+        return _end(state)
+    if state.ending is not None:
+        return _wind_down(state)
+    stage = state.stage
+    if stage is None:
+        return e.StageStarted(state.plan.stages[0].name)
+    if stage.name in state.gates_passed:
+        return _after_gate(state, stage)
+    if state.wave_index < 0:
+        return _after_check(state, stage)
+    return _after_wave(state, stage)
+
+
+def _after_check(state: RolloutState, stage: PlannedStage) -> Next:
+    devices = state.members(stage.devices)
+    if any(d.intent or d.state is _S.PENDING for d in devices):
+        return None
+    refused = [d for d in devices if d.state is _S.REFUSED]
+    if refused:
+        why = "; ".join(f"{d.name}: {d.why}" for d in refused[:5])
+        return e.GateFailed(stage.name, f"{len(refused)} refused before anything was sent: {why}")
+    reachable = sum(1 for d in devices if d.state is not _S.UNREACHABLE)
+    if reachable == 0 or reachable < stage.min_reachable * len(devices):
+        why = f"{reachable} of {len(devices)} devices answer, {stage.min_reachable:.0%} needed"
+        return e.GateFailed(stage.name, why)
+    return _start_wave(stage, 1)
+
+
+def _start_wave(stage: PlannedStage, wave: int) -> Next:
+    return e.WaveStarted(stage.name, wave, len(stage.waves), len(stage.waves[wave - 1]))
+
+
+def _after_wave(state: RolloutState, stage: PlannedStage) -> Next:
+    started = [n for wave in stage.waves[: state.wave_index + 1] for n in wave]
+    devices = state.members(started)
+    if not all(d.done for d in devices):
+        return None
+    lost = [d for d in devices if d.lost]
+    if lost:
+        names = ", ".join(d.name for d in lost)
+        return e.RolloutPaused("device", f"lost after something was sent: {names}", stage.name)
+    if state.wave_index + 1 < len(stage.waves):
+        return _start_wave(stage, state.wave_index + 2)
+    return _gate(state, stage)
+
+
+def _gate(state: RolloutState, stage: PlannedStage) -> Next:
+    devices = state.members(stage.devices)
+    counts: dict[str, int] = {}
+    for device in devices:
+        counts[device.state.value] = counts.get(device.state.value, 0) + 1
+    good = [d for d in devices if d.state in GOOD]
+    bad = [d for d in devices if d.state not in GOOD and d.state is not _S.UNREACHABLE]
+    evidence: dict[str, object] = {"states": counts, "min_reachable": stage.min_reachable}
+    if bad:
+        why = "; ".join(f"{d.name} {d.state}: {d.why}" for d in bad[:5])
+        return e.GateFailed(stage.name, why, evidence)
+    if not good:
+        return e.GateFailed(stage.name, "no device proved the firmware good", evidence)
+    return e.GatePassed(stage.name, evidence)
+
+
+def _after_gate(state: RolloutState, stage: PlannedStage) -> Next:
+    if state.stage_index + 1 == len(state.plan.stages):
+        return _end(state)
+    following = state.plan.stages[state.stage_index + 1]
+    if stage.name == state.until:
+        return e.RolloutPaused("stage", f"stage {stage.name} passed, as far as asked", stage.name)
+    if stage.then_approve and following.name not in state.approved:
+        why = f"stage {following.name} needs an approval"
+        return e.RolloutPaused("approval", why, following.name)
+    return e.StageStarted(following.name, stage.name)
+
+
+def _wind_down(state: RolloutState) -> Next:
+    waiting = [d for d in state.devices.values() if d.intent or not _is_settled(d)]
+    if waiting:
+        return None
+    stage = state.stage
+    open_gate = stage is not None and stage.name not in state.gates_passed
+    if stage is not None and open_gate and not state.gate_failed:
+        return e.GateFailed(stage.name, state.why)
+    return _end(state)
+
+
+def _is_settled(device: DeviceProgress) -> bool:
+    """Nothing is under way on it and nothing has to be undone."""
+    return device.done or device.untouched or (device.state is _S.CHECKED and not device.doom)
+
+
+def _end(state: RolloutState) -> Next:
+    devices = list(state.devices.values())
+    counts: dict[str, int] = {}
+    for device in devices:
+        counts[device.state.value] = counts.get(device.state.value, 0) + 1
+    ending = state.ending or e.Ending.CONFIRMED
+    if ending is not e.Ending.STOPPED and any(d.state is _S.STUCK or d.lost for d in devices):
+        ending = e.Ending.STUCK
+    elif ending is e.Ending.ROLLED_BACK and not any(d.sent for d in devices):
+        ending = e.Ending.REFUSED
+    why = state.why or f"{state.plan.release.version} runs, proven good, on every device"
+    return e.RolloutEnded(ending.value, why, {"states": counts})

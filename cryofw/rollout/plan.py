@@ -1,0 +1,160 @@
+"""The plan: what will be done to which device, on what evidence, frozen and named by its digest.
+
+A plan is immutable JSON. Everything the rollout decides later it decides from the plan and from
+what the devices answer; fleet.yaml may change in between without changing a running rollout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from cryofw.errors import BadInput
+from cryofw.fleet import Reach
+from cryofw.health import EvidenceContract
+
+SCHEMA = "cryofw.plan/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """A signed image that was verified, by the hash that a device reports for it.
+
+    Attributes:
+        hash: hex of the image's SHA-256 TLV.
+        file_sha256: hex digest of the whole file.
+        version: MCUboot version `a.b.c+d`.
+        security_counter: None if the image carries none.
+        size: bytes of the file as uploaded.
+        board: board it is built for; empty if it does not say.
+        key_hash: hex SHA-256 of the public key that verified it.
+    """
+
+    hash: str
+    file_sha256: str
+    version: str
+    security_counter: int | None
+    size: int
+    board: str
+    key_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDevice:
+    """One device of the plan.
+
+    Attributes:
+        running_hash: hex hash that ran when the plan was made.
+        running_version: its version as the device reports it.
+        last_good: the verified image behind that hash; None means no way back after confirm.
+        way_back: whether `last_good` would still boot after the new firmware was confirmed.
+        lease_ttl_s: seconds after which an abandoned test boot reverts by itself.
+    """
+
+    name: str
+    cryostat: str
+    stage: str
+    port: str
+    hw: str
+    board: str
+    running_hash: str
+    running_version: str
+    last_good: Firmware | None
+    way_back: bool
+    reset_path: str
+    lease_ttl_s: float
+    evidence: EvidenceContract
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """One stage: its waves in order, each a tuple of device names."""
+
+    name: str
+    waves: tuple[tuple[str, ...], ...]
+    on_failure: Reach
+    min_reachable: float
+    then_approve: bool
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """All devices of the stage in the order of their waves."""
+        return tuple(name for wave in self.waves for name in wave)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole plan.
+
+    Attributes:
+        heat_slots: cryostat name to the number of devices that may be hot at once.
+        excluded: device name to the reason it takes no part (quarantined).
+        overrides: kind of override to the device names an operator accepted it for.
+        nonce: hex, so that the same wish on another day is another plan.
+    """
+
+    lab: str
+    fleet_digest: str
+    release: Firmware
+    stages: tuple[PlannedStage, ...]
+    devices: Mapping[str, PlannedDevice]
+    heat_slots: Mapping[str, int]
+    requester: str
+    created: str
+    nonce: str
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    schema: str = SCHEMA
+
+    @property
+    def canonical(self) -> bytes:
+        """The exact bytes that are digested, stored and approved."""
+        return json.dumps(asdict(self), sort_keys=True, indent=1).encode() + b"\n"
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of the canonical bytes."""
+        return hashlib.sha256(self.canonical).hexdigest()
+
+    @property
+    def rollout(self) -> str:
+        """The rollout's id, from the digest: one plan is one rollout."""
+        return f"r-{self.digest[:8]}"
+
+    def stage(self, name: str) -> PlannedStage:
+        """The stage called `name`; KeyError if there is none."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise KeyError(name)
+
+
+def parse_plan(data: bytes, name: str = "plan") -> Plan:
+    """Read a plan's canonical bytes.
+
+    Raises:
+        BadInput: not a plan, or not byte for byte what `Plan.canonical` would write.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    hint = "make a new plan with `cryofw plan`; a plan is never edited"
+    try:
+        plan = TypeAdapter(Plan).validate_json(data)
+    except (ValidationError, RecursionError) as error:
+        raise BadInput(f"{name} is not a plan", why=_first_line(error), hint=hint) from None
+    if plan.schema != SCHEMA:
+        raise BadInput(f"{name} has the schema {plan.schema!r}", why=f"known: {SCHEMA}", hint=hint)
+    if plan.canonical != data:
+        raise BadInput(f"{name} was changed after it was made", why="bytes differ", hint=hint)
+    return plan
+
+
+def _first_line(error: Exception) -> str:
+    errors = getattr(error, "errors", None)
+    if errors is None:
+        return "nested too deeply"
+    first = errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -1,0 +1,276 @@
+"""From fleet.yaml, a release and what the devices answered to a plan, or to every reason why not.
+
+The checks here are those that must hold before anything is sent: a way back, a reset path, a
+version and a security counter that will boot, a board that fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryofw.errors import Refused
+from cryofw.health import EvidenceContract, MetricContract, Worse
+from cryofw.image import Version
+from cryofw.rollout.plan import Firmware, Plan, PlannedDevice, PlannedStage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cryofw.fleet import Controller, Fleet, Stage
+
+NO_WAY_BACK = "no-way-back"
+NO_RESET_PATH = "no-reset-path"
+DOWNGRADE = "downgrade"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a device answered when the plan was made.
+
+    Attributes:
+        hash: hex hash of the active image; empty if it did not answer.
+        version: its version as the device reports it.
+        slot_size: bytes of the upload slot; None if the device does not say.
+        watchdog: whether the device says that it has one; None if it does not say.
+        why: why it did not answer, or is not the device; empty if all is well.
+        refused: it answers but is not what fleet.yaml names.
+    """
+
+    hash: str = ""
+    version: str = ""
+    hw: str = ""
+    slot_size: int | None = None
+    watchdog: bool | None = None
+    why: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person asks for.
+
+    Attributes:
+        overrides: kind of risk to the device names it is accepted for; "*" means all.
+        created: RFC 3339 time; nonce: hex from the injected generator.
+    """
+
+    release: Firmware
+    requester: str
+    created: str
+    nonce: str
+    overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def accepts(self, kind: str, device: str) -> bool:
+        """The person accepted this risk for this device, by name."""
+        names = self.overrides.get(kind, ())
+        return device in names or "*" in names
+
+
+class PlanRefused(Refused):
+    """No plan can be made; `reasons` holds every one of them."""
+
+    def __init__(self, reasons: Sequence[str], hint: str) -> None:
+        super().__init__(
+            "this rollout is refused; nothing was sent to any device",
+            why="\n".join(f"- {reason}" for reason in reasons),
+            hint=hint,
+        )
+        self.reasons = tuple(reasons)
+
+
+def make_plan(
+    fleet: Fleet,
+    wish: Wish,
+    running: Mapping[str, Running],
+    known: Mapping[str, Firmware],
+    quarantined: Mapping[str, str],
+) -> Plan:
+    """The plan.
+
+    Args:
+        fleet: fleet.yaml, resolved.
+        wish: the release and who asks.
+        running: device name to what it answered.
+        known: image hash to the verified image at hand.
+        quarantined: device name to the reason it is in quarantine.
+
+    Raises:
+        PlanRefused: with every reason at once.
+    """
+    reasons: list[str] = []
+    devices: dict[str, PlannedDevice] = {}
+    for stage in fleet.stages:
+        for controller in fleet.stage_controllers(stage):
+            if controller.name in quarantined:
+                continue
+            answer = running.get(controller.name, Running(why="was not asked"))
+            device = _device(controller, stage, wish, answer, known)
+            reasons += _objections(device, controller, wish, answer)
+            devices[device.name] = device
+    stages = tuple(_stage(fleet, stage, devices) for stage in fleet.stages)
+    reasons += [f"stage {s.name} has no device left" for s in stages if not s.devices]
+    if reasons:
+        raise PlanRefused(reasons, _hint(reasons))
+    return Plan(
+        lab=fleet.lab,
+        fleet_digest=fleet.digest,
+        release=wish.release,
+        stages=stages,
+        devices=devices,
+        heat_slots={n: c.thermal.flashes_at_once for n, c in fleet.cryostats.items()},
+        requester=wish.requester,
+        created=wish.created,
+        nonce=wish.nonce,
+        excluded={n: why for n, why in quarantined.items() if n in fleet.by_name},
+        overrides=dict(wish.overrides),
+    )
+
+
+def _hint(reasons: Sequence[str]) -> str:
+    if any("no way back" in reason for reason in reasons):
+        return (
+            "give the file of the running image with --last-good FILE, or accept the risk for "
+            "one device with --no-way-back DEVICE"
+        )
+    if any("reset path" in reason for reason in reasons):
+        return "set `reset:` in fleet.yaml, or accept the risk with --no-reset-path DEVICE"
+    return "see each reason above"
+
+
+def _device(
+    controller: Controller,
+    stage: Stage,
+    wish: Wish,
+    answer: Running,
+    known: Mapping[str, Firmware],
+) -> PlannedDevice:
+    last_good = known.get(answer.hash) if answer.hash else None
+    reset = "watchdog" if controller.reset.watchdog else ""
+    if controller.reset.hook:
+        reset = f"{reset}+hook" if reset else "hook"
+    return PlannedDevice(
+        name=controller.name,
+        cryostat=controller.cryostat,
+        stage=stage.name,
+        port=controller.port,
+        hw=controller.hw or answer.hw,
+        board=controller.board,
+        running_hash=answer.hash,
+        running_version=answer.version,
+        last_good=last_good,
+        way_back=last_good is not None and _boots_after(wish.release, last_good),
+        reset_path=reset,
+        lease_ttl_s=max(60.0, 6 * controller.heartbeat.every_s),
+        evidence=_evidence(controller, stage),
+    )
+
+
+def _boots_after(release: Firmware, last_good: Firmware) -> bool:
+    """A hardware counter may have risen to the release's: only an equal or higher one boots.
+
+    The counter on the device cannot be read over SMP, so it is assumed to follow the release.
+    """
+    if release.security_counter is None:
+        return True
+    return (last_good.security_counter or 0) >= release.security_counter
+
+
+def _evidence(controller: Controller, stage: Stage) -> EvidenceContract:
+    calibration, beat = controller.calibration, controller.heartbeat
+    return EvidenceContract(
+        soak_s=stage.soak_s,
+        deadline_s=stage.deadline_s,
+        heartbeat_every_s=beat.every_s,
+        misses_allowed=beat.misses_allowed,
+        sample_every_s=calibration.every_s,
+        baseline_samples=calibration.baseline_samples,
+        min_samples=calibration.min_samples,
+        metrics=tuple(
+            MetricContract(name, m.unit, Worse(m.worse), m.margin, m.reject, m.limit)
+            for name, m in calibration.metrics.items()
+        ),
+    )
+
+
+def _objections(
+    device: PlannedDevice, controller: Controller, wish: Wish, answer: Running
+) -> list[str]:
+    """Why this device must not take part as it is."""
+    name, release = device.name, wish.release
+    found: list[str] = []
+    if answer.refused:
+        found.append(f"{name}: {answer.why}")
+    if release.board and controller.board != release.board:
+        found.append(f"{name}: the image is for board {release.board}, this is {controller.board}")
+    if not controller.reset.exists and not wish.accepts(NO_RESET_PATH, name):
+        found.append(f"{name}: no reset path: a hung firmware could not be restarted")
+    if controller.reset.watchdog and not controller.reset.hook and answer.watchdog is False:
+        found.append(f"{name}: no reset path: fleet.yaml says watchdog, the device has none")
+    slot_size = answer.slot_size or controller.slot_size
+    if slot_size is not None and release.size > slot_size:
+        found.append(f"{name}: {release.size} bytes do not fit the slot of {slot_size}")
+    if answer.hash and answer.hash != release.hash:
+        found += _version_objections(device, wish)
+    return found
+
+
+def _version_objections(device: PlannedDevice, wish: Wish) -> list[str]:
+    name, release, last_good = device.name, wish.release, device.last_good
+    found: list[str] = []
+    if last_good is None:
+        if not wish.accepts(NO_WAY_BACK, name):
+            found.append(
+                f"{name}: no way back: no verified file of the running image "
+                f"{device.running_version} ({device.running_hash[:8]})"
+            )
+        return found
+    if not device.way_back and not wish.accepts(NO_WAY_BACK, name):
+        found.append(
+            f"{name}: no way back after confirm: security counter {release.security_counter} "
+            f"shuts out the running image's {last_good.security_counter or 0}"
+        )
+    counters = (release.security_counter or 0, last_good.security_counter or 0)
+    if counters[0] < counters[1]:
+        found.append(f"{name}: security counter {counters[0]} is below the running {counters[1]}")
+    older = Version.parse(release.version) < Version.parse(last_good.version)
+    if older and not wish.accepts(DOWNGRADE, name):
+        found.append(
+            f"{name}: {release.version} is older than the running {last_good.version}; "
+            "--downgrade allows it"
+        )
+    return found
+
+
+def _stage(fleet: Fleet, stage: Stage, devices: Mapping[str, PlannedDevice]) -> PlannedStage:
+    return PlannedStage(
+        name=stage.name,
+        waves=_waves(fleet, stage, devices),
+        on_failure=stage.on_failure,
+        min_reachable=stage.min_reachable,
+        then_approve=stage.then_approve,
+    )
+
+
+def _waves(
+    fleet: Fleet, stage: Stage, devices: Mapping[str, PlannedDevice]
+) -> tuple[tuple[str, ...], ...]:
+    """Groups of `cryostats_at_once`, each through the cumulative waves of its cryostats."""
+    at_once = stage.cryostats_at_once or len(stage.targets)
+    waves: list[tuple[str, ...]] = []
+    for start in range(0, len(stage.targets), at_once):
+        group = stage.targets[start : start + at_once]
+        members = [
+            [c.name for c in fleet.cryostats[target].controllers if c.name in devices]
+            for target in group
+        ]
+        sizes = [stage.wave_sizes(len(names)) for names in members]
+        for index in range(len(stage.waves)):
+            wave = [
+                name
+                for names, size in zip(members, sizes, strict=True)
+                for name in names[size[index - 1] if index else 0 : size[index]]
+            ]
+            if wave:
+                waves.append(tuple(wave))
+    return tuple(waves)

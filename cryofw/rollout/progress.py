@@ -1,0 +1,114 @@
+"""How far one device is, as folded from the journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryofw.health import DeviceWatch, Outcome, Symptom
+from cryofw.rollout.device_state import HOT, SETTLED, DeviceState, check_move
+
+if TYPE_CHECKING:
+    from cryofw.health import Verdict
+    from cryofw.rollout.plan import PlannedDevice
+
+# Zephyr hwinfo has no cause for a lease, so controllers report a user-requested reset.
+RESET_USER = 1 << 11
+
+
+@dataclass(slots=True)
+class DeviceProgress:
+    """One device in one rollout.
+
+    Attributes:
+        intent: kind of the command in flight; empty when none is.
+        sent: something was sent to it in this rollout.
+        doom: why it is to be taken back; empty while it is not.
+        failure: why it counts as a failure of the firmware; empty if it does not.
+        spread: its failure was followed up already.
+        running_hash: the last hash read from it.
+    """
+
+    planned: PlannedDevice
+    new_hash: str
+    state: DeviceState = DeviceState.PENDING
+    attempt: int = 1
+    intent: str = ""
+    sent: bool = False
+    doom: str = ""
+    failure: str = ""
+    spread: bool = False
+    quarantined: bool = False
+    baseline_taken: bool = False
+    boot: int | None = None
+    running_hash: str = ""
+    verdict: Verdict | None = None
+    held_t_s: float | None = None
+    refusals: int = 0
+    awaits_beat: bool = False
+    why: str = ""
+    hint: str = ""
+    watch: DeviceWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = self._new_watch()
+
+    def _new_watch(self) -> DeviceWatch:
+        return DeviceWatch(self.planned.evidence, self.new_hash, self.planned.running_hash)
+
+    @property
+    def name(self) -> str:
+        """The device's name."""
+        return self.planned.name
+
+    def move(self, state: DeviceState, why: str = "") -> None:
+        """Move by the table; an illegal move raises IllegalMove and changes nothing."""
+        check_move(self.name, self.state, state)
+        self.state = state
+        self.why = why or self.why
+
+    def begin_attempt(self, attempt: int) -> None:
+        """Start over with a fresh watch."""
+        self.attempt = attempt
+        self.verdict = None
+        self.baseline_taken = False
+        self.held_t_s = None
+        self.refusals = 0
+        self.watch = self._new_watch()
+
+    @property
+    def hot(self) -> bool:
+        """It flashes or may flash at any moment."""
+        return self.state in HOT or bool(self.intent and self.sent)
+
+    @property
+    def untouched(self) -> bool:
+        """Nothing was sent to it and nothing has to be undone."""
+        return not self.sent and not self.intent
+
+    @property
+    def done(self) -> bool:
+        """Nothing further follows for it in its wave."""
+        if self.intent:
+            return False
+        if self.doom and self.state is DeviceState.CONFIRMED:
+            return False
+        if self.failure and not self.spread:
+            return False
+        return self.state in SETTLED or (bool(self.doom) and self.untouched)
+
+    @property
+    def lost(self) -> bool:
+        """Unreachable after something was sent: it cannot be skipped."""
+        return self.state is DeviceState.UNREACHABLE and self.sent
+
+    @property
+    def reverted_by_lease(self) -> bool:
+        """It went back by its dead man's switch: the host was away, the firmware is not judged."""
+        cause = self.watch.heartbeats.symptom_reset_cause
+        return self.watch.symptom is Symptom.REVERTED and bool((cause or 0) & RESET_USER)
+
+    @property
+    def passed(self) -> bool:
+        """The verdict in force is Passed."""
+        return self.verdict is not None and self.verdict.outcome is Outcome.PASSED

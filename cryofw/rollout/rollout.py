@@ -1,0 +1,94 @@
+"""The rollout: events in, decisions and commands out. Pure: no clock, no IO, no chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryofw.rollout import commands as c
+from cryofw.rollout import events as e
+from cryofw.rollout.decision import next_for_device, next_for_rollout
+from cryofw.rollout.device_state import DeviceState
+from cryofw.rollout.record import step_from_record
+from cryofw.rollout.state import RolloutState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cryofw.journal import Record
+    from cryofw.rollout.plan import Plan
+
+Step = e.Event | c.Command
+
+_WATCHED = (DeviceState.WATCHED, DeviceState.HELD, DeviceState.CONFIRMED)
+
+
+class Rollout:
+    """One rollout of one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.state = RolloutState(plan)
+
+    @classmethod
+    def from_records(cls, plan: Plan, records: Iterable[Record]) -> Rollout:
+        """Fold the journal's records of this rollout; those of others are passed over."""
+        rollout = cls(plan)
+        name = plan.rollout
+        for record in records:
+            if record.rollout == name:
+                step = step_from_record(record)
+                if step is not None:
+                    rollout.state.apply(step)
+        return rollout
+
+    def receive(self, event: e.Event) -> list[Step]:
+        """Take an event; answer the decisions and commands that follow, in journal order.
+
+        Everything answered is applied already: the caller writes `event` and the answer to the
+        journal in this order, and does the commands only once they are on disk.
+        """
+        self.state.apply(event)
+        return self.decide()
+
+    def decide(self) -> list[Step]:
+        """What follows from the state as it is."""
+        steps: list[Step] = []
+        while (step := self._next()) is not None:
+            self.state.apply(step)
+            steps.append(step)
+        return steps
+
+    def _next(self) -> Step | None:
+        state = self.state
+        if state.started and not state.ended and not state.paused:
+            while state.dirty:
+                name = next(iter(state.dirty))
+                step = next_for_device(state, state.devices[name])
+                if step is not None:
+                    return step
+                del state.dirty[name]
+        return next_for_rollout(state)
+
+    def watched(self) -> set[str]:
+        """Names of the devices whose heartbeats and metrics are wanted now."""
+        state = self.state
+        stage = state.stage
+        if stage is None or state.ended or state.paused or state.ending is e.Ending.STOPPED:
+            return set()
+        names = {n for n, p in state.devices.items() if p.state in _WATCHED and not p.intent}
+        if state.wave_index >= 0 and state.ending is None:
+            wave = state.members(stage.waves[state.wave_index])
+            cryostats = {p.planned.cryostat for p in wave}
+            names.update(
+                p.name
+                for p in state.members(stage.devices)
+                if p.state is DeviceState.CHECKED
+                and not p.intent
+                and not p.doom
+                and p.planned.cryostat in cryostats
+            )
+        return names
+
+    @property
+    def at_rest(self) -> bool:
+        """Paused or ended: nothing is in flight and nothing is watched."""
+        return bool(self.state.paused) or self.state.ended is not None
