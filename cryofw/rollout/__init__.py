@@ -15,7 +15,7 @@ from cryofw.rollout.commands import (
 )
 from cryofw.rollout.device_state import DeviceState, IllegalMove
 from cryofw.rollout.events import Ending, Event
-from cryofw.rollout.plan import Firmware, Plan, PlannedDevice, PlannedStage, parse_plan
+from cryofw.rollout.plan import Plan, PlannedDevice, PlannedStage, parse_plan
 from cryofw.rollout.planner import PlanRefused, Running, Wish, make_plan
 from cryofw.rollout.progress import DeviceProgress
 from cryofw.rollout.record import fields_of, step_from_record
@@ -30,7 +30,6 @@ __all__ = [
     "DeviceState",
     "Ending",
     "Event",
-    "Firmware",
     "IllegalMove",
     "Plan",
     "PlanRefused",

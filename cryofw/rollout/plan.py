@@ -14,31 +14,9 @@ from dataclasses import asdict, dataclass, field
 from cryofw.errors import BadInput
 from cryofw.fleet import Reach
 from cryofw.health import EvidenceContract
+from cryofw.release import Firmware
 
 SCHEMA = "cryofw.plan/v1"
-
-
-@dataclass(frozen=True, slots=True)
-class Firmware:
-    """A signed image that was verified, by the hash that a device reports for it.
-
-    Attributes:
-        hash: hex of the image's SHA-256 TLV.
-        file_sha256: hex digest of the whole file.
-        version: MCUboot version `a.b.c+d`.
-        security_counter: None if the image carries none.
-        size: bytes of the file as uploaded.
-        board: board it is built for; empty if it does not say.
-        key_hash: hex SHA-256 of the public key that verified it.
-    """
-
-    hash: str
-    file_sha256: str
-    version: str
-    security_counter: int | None
-    size: int
-    board: str
-    key_hash: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from cryofw.errors import Refused
 from cryofw.health import EvidenceContract, MetricContract, Worse
 from cryofw.image import Version
-from cryofw.rollout.plan import Firmware, Plan, PlannedDevice, PlannedStage
+from cryofw.rollout.plan import Plan, PlannedDevice, PlannedStage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cryofw.fleet import Controller, Fleet, Stage
+    from cryofw.release import Firmware
 
 NO_WAY_BACK = "no-way-back"
 NO_RESET_PATH = "no-reset-path"

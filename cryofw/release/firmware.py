@@ -1,0 +1,65 @@
+"""The record of one firmware: what was verified, by which key, under which hash."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryofw.image import ImageRejected, verify_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryofw.image import PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """A signed image that was verified, by the hash that a device reports for it.
+
+    Attributes:
+        hash: hex of the image's SHA-256 TLV.
+        file_sha256: hex digest of the whole file.
+        version: MCUboot version `a.b.c+d`.
+        security_counter: None if the image carries none.
+        size: bytes of the file as uploaded.
+        board: board it is built for; empty if it does not say.
+        key_hash: hex SHA-256 of the public key that verified it.
+    """
+
+    hash: str
+    file_sha256: str
+    version: str
+    security_counter: int | None
+    size: int
+    board: str
+    key_hash: str
+
+
+def admit(data: bytes, keys: Sequence[PublicKey]) -> Firmware:
+    """Verify an image for a rollout and describe it.
+
+    Raises:
+        ImageRejected: it does not verify, or it is padded: a padded file carries the trailer
+            that decides about test and confirm, and that decision is the rollout's.
+    """
+    verified = verify_image(data, keys)
+    image = verified.image
+    if verified.padded or verified.confirmed:
+        raise ImageRejected(
+            "a padded image must not be rolled out",
+            why="its trailer would mark itself for the next boot",
+            hint="sign it without --pad and --confirm",
+        )
+    if not image.bootable:
+        raise ImageRejected("the image is marked as not bootable", hint="sign it without that flag")
+    return Firmware(
+        hash=image.hash.hex(),
+        file_sha256=hashlib.sha256(data).hexdigest(),
+        version=str(image.version),
+        security_counter=image.security_counter,
+        size=len(data),
+        board=image.board or "",
+        key_hash=verified.key.key_hash.hex(),
+    )

@@ -1,0 +1,374 @@
+"""The pure rollout against a perfect lab that answers commands at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from cryofw.fleet import Reach
+from cryofw.health import EvidenceContract, Heartbeat, HeartbeatMissed
+from cryofw.release import Firmware
+from cryofw.rollout import (
+    CheckDevice,
+    Command,
+    ConfirmImage,
+    DeviceState,
+    Ending,
+    Event,
+    Plan,
+    PlannedDevice,
+    PlannedStage,
+    RollBackDevice,
+    Rollout,
+    Step,
+    TestImage,
+    UploadImage,
+)
+from cryofw.rollout import events as e
+
+NEW, OLD = "aa" * 32, "bb" * 32
+RELEASE = Firmware(NEW, "cc" * 32, "1.1.0", 2, 4096, "cc40", "dd" * 32)
+LAST_GOOD = Firmware(OLD, "ee" * 32, "1.0.0", 2, 4096, "cc40", "dd" * 32)
+EVIDENCE = EvidenceContract(60, 120, 10, 2, 30, 0, 0)
+
+
+def a_plan(
+    on_failure: Reach = Reach.STAGE, heat: int = 9, *, approve: bool = False, retries: int = 0
+) -> Plan:
+    stages = (
+        PlannedStage("rig", (("r1",),), Reach.STAGE, 0.5, False),
+        PlannedStage("canary", (("a1", "a2"),), Reach.STAGE, 0.5, approve),
+        PlannedStage("fleet", (("b1",), ("b2", "b3")), on_failure, 0.5, False),
+    )
+    devices = {
+        name: PlannedDevice(
+            name,
+            f"cryo-{name[0]}",
+            stage.name,
+            f"sim://{name}",
+            "",
+            "cc40",
+            OLD,
+            "1.0.0",
+            LAST_GOOD,
+            True,
+            "watchdog",
+            60,
+            EVIDENCE,
+        )
+        for stage in stages
+        for name in stage.devices
+    }
+    slots = {f"cryo-{c}": heat for c in "rab"}
+    return Plan("lab", "f" * 64, RELEASE, stages, devices, slots, "anna", "2026-01-01", "00")
+
+
+@dataclass
+class Lab:
+    """Answers each command by a script; by default everything works."""
+
+    rollout: Rollout
+    script: dict[tuple[str, type[Command]], list[Event]] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    now_s: float = 0.0
+    most_hot: dict[str, int] = field(default_factory=dict)
+
+    def tell(self, event: Event) -> None:
+        pending = [event]
+        while pending:
+            current = pending.pop(0)
+            if not isinstance(current, e.ReadingTaken):
+                self.steps.append(current)
+            steps = self.rollout.receive(current)
+            self.steps += steps
+            self.count_heat()
+            pending += [self.answer(s) for s in steps if isinstance(s, Command)]
+
+    def count_heat(self) -> None:
+        hot: dict[str, int] = {}
+        for p in self.rollout.state.devices.values():
+            hot[p.planned.cryostat] = hot.get(p.planned.cryostat, 0) + p.hot
+        for cryostat, count in hot.items():
+            self.most_hot[cryostat] = max(count, self.most_hot.get(cryostat, 0))
+
+    def answer(self, command: Command) -> Event:
+        scripted = self.script.get((command.device, type(command)))
+        if scripted:
+            return scripted.pop(0)
+        name = command.device
+        match command:
+            case CheckDevice():
+                return e.DeviceChecked(name, OLD, "1.0.0")
+            case UploadImage():
+                return e.ImageUploaded(name, NEW)
+            case TestImage():
+                return e.TestBooted(name, NEW, self.now_s, boot=7)
+            case ConfirmImage():
+                return e.ImageConfirmed(name, NEW, 7)
+            case RollBackDevice():
+                return e.DeviceRolledBack(name, OLD)
+        raise AssertionError(command)
+
+    def beats(self, seconds: float, silent: tuple[str, ...] = ()) -> None:
+        end_s = self.now_s + seconds
+        while self.now_s < end_s and not self.rollout.at_rest:
+            self.now_s += 10
+            for name in sorted(self.rollout.watched()):
+                up_ms = int(self.now_s * 1000)
+                running = self.rollout.state.devices[name].running_hash
+                reading = (
+                    HeartbeatMissed(self.now_s, "no answer")
+                    if name in silent and running == NEW
+                    else Heartbeat(self.now_s, running, 7, up_ms)
+                )
+                self.tell(e.ReadingTaken(name, reading))
+
+    def states(self) -> dict[str, str]:
+        return {n: p.state.value for n, p in self.rollout.state.devices.items()}
+
+
+def started(plan: Plan, until: str = "") -> Lab:
+    lab = Lab(Rollout(plan))
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0", until))
+    return lab
+
+
+def test_good_release_reaches_every_device() -> None:
+    lab = started(a_plan())
+    lab.beats(1000)
+    assert lab.rollout.state.ended is Ending.CONFIRMED
+    assert set(lab.states().values()) == {"confirmed"}
+    gates = [s.stage for s in lab.steps if isinstance(s, e.GatePassed)]
+    assert gates == ["rig", "canary", "fleet"]
+
+
+def test_waves_follow_one_another() -> None:
+    lab = started(a_plan())
+    lab.beats(1000)
+    order = [s.device for s in lab.steps if isinstance(s, UploadImage)]
+    assert order == ["r1", "a1", "a2", "b1", "b2", "b3"]
+    confirmed = next(
+        i for i, s in enumerate(lab.steps) if isinstance(s, e.ImageConfirmed) and s.device == "b1"
+    )
+    second = next(
+        i for i, s in enumerate(lab.steps) if isinstance(s, UploadImage) and s.device == "b2"
+    )
+    assert confirmed < second
+
+
+def test_silence_in_the_canary_takes_the_stage_back() -> None:
+    lab = started(a_plan())
+    lab.beats(150, silent=("a1",))
+    assert lab.rollout.state.ended is Ending.ROLLED_BACK
+    assert lab.states() == {
+        "r1": "confirmed",
+        "a1": "rolled-back",
+        "a2": "rolled-back",
+        "b1": "pending",
+        "b2": "pending",
+        "b3": "pending",
+    }
+
+
+@pytest.mark.parametrize(
+    ("reach", "taken_back"),
+    [
+        (Reach.DEVICE, {"b2"}),
+        (Reach.CRYOSTAT, {"b1", "b2", "b3"}),
+        (Reach.STAGE, {"b1", "b2", "b3"}),
+        (Reach.ROLLOUT, {"r1", "a1", "a2", "b1", "b2", "b3"}),
+    ],
+)
+def test_failure_reaches_as_far_as_the_plan_says(reach: Reach, taken_back: set[str]) -> None:
+    lab = started(a_plan(reach))
+    lab.beats(1000, silent=("b2",))
+    back = {n for n, s in lab.states().items() if s == "rolled-back"}
+    assert back == taken_back
+    assert lab.rollout.state.ended is Ending.ROLLED_BACK
+
+
+def test_confirmed_device_of_an_earlier_stage_still_counts() -> None:
+    lab = started(a_plan())
+    while "b1" not in {s.device for s in lab.steps if isinstance(s, e.ImageConfirmed)}:
+        lab.beats(10)
+    lab.beats(60, silent=("a1",))
+    assert lab.rollout.state.ended is Ending.ROLLED_BACK
+    states = lab.states()
+    assert {n for n, s in states.items() if s == "rolled-back"} >= {"a1", "a2", "b1"}
+    assert states["r1"] == "confirmed"
+
+
+def test_a_device_stuck_after_the_test_request_is_a_failure_and_quarantined() -> None:
+    plan = a_plan()
+    lab = Lab(Rollout(plan), {("a1", TestImage): [e.DeviceStuck("a1", "silent", "power-cycle")]})
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    lab.beats(300)
+    assert lab.states()["a1"] == "stuck"
+    assert lab.states()["a2"] == "rolled-back"
+    assert lab.rollout.state.ended is Ending.STUCK
+    assert [s.device for s in lab.steps if isinstance(s, e.DeviceQuarantined)] == ["a1"]
+
+
+def test_self_revert_after_the_test_request_is_a_failure() -> None:
+    plan = a_plan()
+    lab = Lab(Rollout(plan), {("r1", TestImage): [e.DeviceReverted("r1", OLD, "did not boot")]})
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    assert lab.rollout.state.ended is Ending.ROLLED_BACK
+    assert lab.states()["r1"] == "self-reverted"
+
+
+def test_a_revert_that_the_host_caused_is_tried_again() -> None:
+    plan = a_plan()
+    script: dict[tuple[str, type[Command]], list[Event]] = {
+        ("r1", TestImage): [e.DeviceReverted("r1", OLD, "our reset", host_fault=True)]
+    }
+    lab = Lab(Rollout(plan), script)
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    lab.beats(1000)
+    assert lab.rollout.state.ended is Ending.CONFIRMED
+    assert lab.rollout.state.devices["r1"].attempt == 2
+
+
+def test_attempts_are_bounded() -> None:
+    plan = a_plan()
+    reverts: list[Event] = [
+        e.DeviceReverted("r1", OLD, "our reset", host_fault=True) for _ in range(9)
+    ]
+    lab = Lab(Rollout(plan), {("r1", TestImage): reverts})
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    assert lab.rollout.state.ended is not None
+    assert lab.rollout.state.ended is not Ending.CONFIRMED
+    assert len(reverts) == 6
+
+
+def test_a_device_unreachable_before_anything_was_sent_is_skipped() -> None:
+    plan = a_plan()
+    lab = Lab(Rollout(plan), {("a1", CheckDevice): [e.DeviceUnreachable("a1", "no port")]})
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    lab.beats(1000)
+    assert lab.rollout.state.ended is Ending.CONFIRMED
+    assert lab.states()["a1"] == "unreachable"
+
+
+def test_too_few_reachable_devices_fail_the_gate_before_anything_is_sent() -> None:
+    plan = a_plan()
+    script: dict[tuple[str, type[Command]], list[Event]] = {
+        (n, CheckDevice): [e.DeviceUnreachable(n, "no port")] for n in ("b1", "b2")
+    }
+    lab = Lab(Rollout(plan), script)
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    lab.beats(1000)
+    assert lab.rollout.state.gate_failed == "fleet"
+    assert not [s for s in lab.steps if isinstance(s, UploadImage) and s.device[0] == "b"]
+
+
+def test_a_refused_device_stops_the_stage_before_anything_is_sent() -> None:
+    plan = a_plan()
+    lab = Lab(Rollout(plan), {("r1", CheckDevice): [e.DeviceRefused("r1", "is rig-b")]})
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    assert lab.rollout.state.ended is Ending.REFUSED
+    assert not [s for s in lab.steps if isinstance(s, UploadImage)]
+
+
+def test_lost_in_mid_upload_pauses_until_a_person_clears_it() -> None:
+    plan = a_plan()
+    lab = Lab(Rollout(plan), {("a1", UploadImage): [e.DeviceUnreachable("a1", "cable", sent=True)]})
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    lab.beats(1000)
+    assert lab.rollout.state.paused == "device"
+    assert lab.states()["a2"] == "confirmed"
+    lab.tell(e.QuarantineCleared("a1", "anna"))
+    lab.tell(e.RolloutResumed())
+    lab.beats(1000)
+    assert lab.rollout.state.ended is Ending.CONFIRMED
+    assert lab.states()["a1"] == "confirmed"
+
+
+def test_the_next_stage_waits_for_its_approval() -> None:
+    lab = started(a_plan(approve=True))
+    lab.beats(1000)
+    assert lab.rollout.state.paused == "approval"
+    assert not [s for s in lab.steps if isinstance(s, CheckDevice) and s.device[0] == "b"]
+    lab.tell(e.StageApproved("fleet", "bert"))
+    lab.tell(e.RolloutResumed())
+    lab.beats(1000)
+    assert lab.rollout.state.ended is Ending.CONFIRMED
+
+
+def test_until_stops_after_the_named_stage() -> None:
+    lab = started(a_plan(), until="canary")
+    lab.beats(1000)
+    assert lab.rollout.state.paused == "stage"
+    assert lab.states()["b1"] == "pending"
+
+
+def test_heat_budget_is_never_exceeded() -> None:
+    lab = started(a_plan(heat=1))
+    lab.beats(3000)
+    assert lab.rollout.state.ended is Ending.CONFIRMED
+    assert set(lab.most_hot.values()) == {1}
+
+
+def test_abort_reverts_what_is_not_confirmed() -> None:
+    lab = started(a_plan())
+    while not [s for s in lab.steps if isinstance(s, e.TestBooted) and s.device == "a1"]:
+        lab.beats(10)
+    lab.tell(e.AbortRequested("anna"))
+    assert lab.rollout.state.ended is Ending.ABORTED
+    assert lab.states()["r1"] == "confirmed"
+    assert lab.states()["a1"] == "rolled-back"
+
+
+def test_rollback_takes_confirmed_devices_back_also_after_the_end() -> None:
+    lab = started(a_plan())
+    lab.beats(1000)
+    lab.tell(e.RollbackRequested("anna", "noise in the readout"))
+    assert lab.rollout.state.ended is Ending.ROLLED_BACK
+    assert set(lab.states().values()) == {"rolled-back"}
+
+
+def test_stop_sends_nothing_more() -> None:
+    lab = started(a_plan())
+    lab.beats(20)
+    before = sum(isinstance(s, Command) for s in lab.steps)
+    lab.tell(e.StopRequested("anna"))
+    assert lab.rollout.state.ended is Ending.STOPPED
+    assert sum(isinstance(s, Command) for s in lab.steps) == before
+
+
+def test_every_event_has_a_handler() -> None:
+    lab = started(a_plan())
+    for kind in (event.kind for event in e.Event.__subclasses__()):
+        assert hasattr(lab.rollout.state, "_on_" + kind.replace("-", "_")), kind
+
+
+def test_a_device_never_moves_against_the_table() -> None:
+    lab = started(a_plan())
+    with pytest.raises(Exception, match="pending -> confirmed"):
+        lab.rollout.state.apply(e.ImageConfirmed("b1", NEW))
+    assert lab.rollout.state.devices["b1"].state is DeviceState.PENDING
+
+
+def resumed(plan: Plan, steps: list[Step]) -> Lab:
+    rollout = Rollout(plan)
+    for step in steps:
+        rollout.state.apply(step)
+    rollout.state.restart()
+    lab = Lab(rollout, now_s=10_000)
+    if rollout.state.ended is None:
+        lab.tell(e.RolloutResumed())
+    return lab
+
+
+@pytest.mark.parametrize("silent", [(), ("a1",), ("b2",)])
+def test_killed_after_any_record_it_resumes_to_the_same_end(silent: tuple[str, ...]) -> None:
+    plan = a_plan()
+    whole = started(plan)
+    whole.beats(2000, silent)
+    assert len(whole.steps) > 30
+    for cut in range(1, len(whole.steps) + 1):
+        lab = resumed(plan, whole.steps[:cut])
+        lab.beats(2000, silent)
+        assert lab.rollout.state.ended is whole.rollout.state.ended, cut
+        assert lab.states() == whole.states(), cut
