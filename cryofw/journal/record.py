@@ -1,0 +1,178 @@
+"""One line of the journal: who did what to which device, when, and why.
+
+The line is canonical: compact ASCII JSON, the envelope first in a fixed order, then the fields in
+sorted order, so that one record has exactly one line and its hash can be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cryofw.errors import CryofwError, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+RECORD_VERSION = 1
+MAX_LINE = 64 * 1024 - 1  # bytes without the newline; C2SP log entries are shorter than 64 KiB
+MAX_NESTING = 16
+ENVELOPE = ("v", "n", "t", "who", "rollout", "device", "kind")
+
+_KIND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_TIME = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d\.\d{3}Z", re.ASCII)
+
+
+class UnwritableRecord(CryofwError):
+    """A record that the journal cannot hold: NaN, bytes, a line of 64 KiB. A bug in cryofw."""
+
+
+class RecordTooNew(Refused):
+    """The journal was continued by a newer cryofw; this one must not touch it."""
+
+
+class RecordMalformed(ValueError):
+    """A line is not a record; the sentence says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record. `n` counts from 0, `t` is RFC 3339 in UTC with milliseconds."""
+
+    v: int
+    n: int
+    t: str
+    who: str
+    rollout: str
+    device: str | None
+    kind: str
+    fields: Mapping[str, object] = field(hash=False)
+
+    @property
+    def line(self) -> bytes:
+        """The canonical line without its newline: the leaf of the Merkle tree."""
+        return encode(self)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is to be written: a record without its number, time and author."""
+
+    kind: str
+    rollout: str = ""
+    device: str | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+def make_record(entry: Entry, n: int, t: str, who: str) -> Record:
+    """Number an entry; raises UnwritableRecord if no line could hold it."""
+    if not _KIND.fullmatch(entry.kind):
+        raise UnwritableRecord(f"`{entry.kind}` is not a kind of record")
+    clash = sorted(set(entry.fields).intersection(ENVELOPE))
+    if clash:
+        raise UnwritableRecord(f"the field `{clash[0]}` of {entry.kind} belongs to the envelope")
+    fields = {str(key): _plain(value, 1) for key, value in sorted(entry.fields.items())}
+    record = Record(RECORD_VERSION, n, t, who, entry.rollout, entry.device, entry.kind, fields)
+    if len(encode(record)) > MAX_LINE:
+        raise UnwritableRecord(
+            f"the record {entry.kind} is longer than 64 KiB",
+            why=", ".join(f"{key}: {len(str(value))}" for key, value in fields.items()),
+            hint="put raw readings beside the journal and their digest into the record",
+        )
+    return record
+
+
+def _plain(value: object, depth: int) -> object:
+    """A copy of `value` as it will be read back: dicts with sorted text keys, lists, scalars."""
+    if depth > MAX_NESTING:
+        raise UnwritableRecord(f"a record nests deeper than {MAX_NESTING} levels")
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return str(value)
+        case int():
+            return int(value)
+        case float():
+            if not math.isfinite(value):
+                raise UnwritableRecord(f"{value} has no place in a record", hint="write null")
+            return float(value)
+        case dict():
+            if not all(isinstance(key, str) for key in value):
+                raise UnwritableRecord("a record's keys are text")
+            return {str(key): _plain(value[key], depth + 1) for key in sorted(value)}
+        case list() | tuple():
+            return [_plain(item, depth + 1) for item in value]
+        case _:
+            raise UnwritableRecord(f"a {type(value).__name__} has no place in a record")
+
+
+def encode(record: Record) -> bytes:
+    """The canonical line of a record, without its newline."""
+    envelope: dict[str, Any] = {
+        "v": record.v,
+        "n": record.n,
+        "t": record.t,
+        "who": record.who,
+        "rollout": record.rollout,
+    }
+    if record.device is not None:
+        envelope["device"] = record.device
+    envelope["kind"] = record.kind
+    envelope.update(record.fields)
+    return json.dumps(envelope, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def decode(line: bytes) -> Record:
+    """The record of a line; raises RecordMalformed, or RecordTooNew for a newer version."""
+    try:
+        raw = _loads(line.decode("ascii"))
+    except (ValueError, RecursionError) as error:
+        raise RecordMalformed(f"not a line of JSON ({error})") from None
+    if not isinstance(raw, dict):
+        raise RecordMalformed("not a JSON object")
+    version = raw.pop("v", None)
+    if type(version) is not int or version < 1:
+        raise RecordMalformed("its version `v` is not a number from 1 on")
+    if version > RECORD_VERSION:
+        raise RecordTooNew(
+            f"the journal holds records of version {version}",
+            why=f"this cryofw writes and reads version {RECORD_VERSION}",
+            hint="use the cryofw that wrote it (or a newer one), also to finish its rollout",
+        )
+    return _decode_v1(raw)
+
+
+def _decode_v1(raw: dict[str, Any]) -> Record:
+    n, t, who = raw.pop("n", None), raw.pop("t", None), raw.pop("who", None)
+    rollout, device = raw.pop("rollout", None), raw.pop("device", None)
+    kind = raw.pop("kind", None)
+    if type(n) is not int or n < 0:
+        raise RecordMalformed("its number `n` is missing or wrong")
+    if not isinstance(t, str) or not _TIME.fullmatch(t):
+        raise RecordMalformed("its time `t` is missing or wrong")
+    if not isinstance(who, str) or not isinstance(rollout, str):
+        raise RecordMalformed("`who` or `rollout` is missing or wrong")
+    if device is not None and not isinstance(device, str):
+        raise RecordMalformed("its `device` is wrong")
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+        raise RecordMalformed("its `kind` is missing or wrong")
+    return Record(1, n, t, who, rollout, device, kind, raw)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_loads = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+def time_text(moment: datetime) -> str:
+    """A timezone-aware UTC moment as records write it: RFC 3339, milliseconds, Z."""
+    if moment.utcoffset() is None or moment.utcoffset():
+        raise UnwritableRecord(f"{moment} is not UTC")
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
