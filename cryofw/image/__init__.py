@@ -11,6 +11,7 @@ from cryofw.image.header import Header, HeaderFlag
 from cryofw.image.image import Image, parse_image
 from cryofw.image.payload import Payload, PayloadKind, read_payload
 from cryofw.image.publickey import Algorithm, PublicKey
+from cryofw.image.report import ImageReport, TlvReport, inspect_image
 from cryofw.image.tlv import Tlv, TlvType
 from cryofw.image.trailer import TrailerLayout
 from cryofw.image.verify import VerifiedImage, verify_image
@@ -25,10 +26,12 @@ __all__ = [
     "ImageError",
     "ImageOptions",
     "ImageRejected",
+    "ImageReport",
     "Payload",
     "PayloadKind",
     "PublicKey",
     "Tlv",
+    "TlvReport",
     "TlvType",
     "TrailerLayout",
     "UnsignedImage",
@@ -36,6 +39,7 @@ __all__ = [
     "Version",
     "attach",
     "build_image",
+    "inspect_image",
     "parse_dependencies",
     "parse_image",
     "read_payload",

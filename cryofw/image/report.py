@@ -1,0 +1,113 @@
+"""What an image says about itself, for people and for JSON. A report proves nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from cryofw.image.errors import ImageRejected
+from cryofw.image.header import HeaderFlag
+from cryofw.image.image import Image, parse_image
+from cryofw.image.publickey import Algorithm
+from cryofw.image.publishedkeys import PUBLISHED_KEYS
+from cryofw.image.tlv import Tlv, type_name
+from cryofw.image.trailer import ERASED_VALUES, read_padding
+from cryofw.image.verify import check_form
+
+
+@dataclass(frozen=True, slots=True)
+class TlvReport:
+    """One record: its type by name and number, its value in hex."""
+
+    name: str
+    type: int
+    protected: bool
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReport:
+    """An image's fields; sizes in bytes, hashes in hex.
+
+    `hash` is what the image claims and `hash_matches` whether its content has that hash; who
+    signed it is only a claim (`signature`, `key_hash`) until `verify_image` has checked it with
+    a trusted key. `padding` is "none", "slot", "slot, confirmed" or "foreign bytes".
+    `findings` are reasons why verification would refuse it, whatever the key.
+    """
+
+    version: str
+    header_size: int
+    body_size: int
+    image_size: int
+    file_size: int
+    load_addr: int
+    flags: tuple[str, ...]
+    hash: str
+    hash_matches: bool
+    signature: str | None
+    key_hash: str
+    published_key: str | None
+    security_counter: int | None
+    dependencies: tuple[str, ...]
+    board: str | None
+    padding: str
+    tlvs: tuple[TlvReport, ...]
+    findings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """The fields as plain JSON values."""
+        return asdict(self)
+
+
+def inspect_image(data: bytes) -> ImageReport:
+    """Describe an image file (binary) without judging its signature.
+
+    Raises:
+        ImageError: not an MCUboot image, cut off, or sizes that do not agree.
+    """
+    image = parse_image(data)
+    padding, findings = _padding(image)
+    if image.hash != image.digest:
+        findings.insert(0, "The image is damaged: its content does not have the hash it claims")
+    try:
+        check_form(image)
+    except ImageRejected as rejected:
+        findings.insert(0, str(rejected))
+    types = {tlv.type for tlv in image.tlvs}
+    return ImageReport(
+        version=str(image.version),
+        header_size=image.header_size,
+        body_size=image.header.body_size,
+        image_size=image.size,
+        file_size=len(data),
+        load_addr=image.load_addr,
+        flags=HeaderFlag.names(image.flags),
+        hash=image.hash.hex(),
+        hash_matches=image.hash == image.digest,
+        signature=next((str(known) for known in Algorithm if known.signature_type in types), None),
+        key_hash=image.key_hash.hex(),
+        published_key=PUBLISHED_KEYS.get(image.key_hash),
+        security_counter=image.security_counter,
+        dependencies=tuple(map(str, image.dependencies)),
+        board=image.board,
+        padding=padding,
+        tlvs=(*_reports(image.protected, protected=True), *_reports(image.tlvs, protected=False)),
+        findings=tuple(findings),
+    )
+
+
+def _padding(image: Image) -> tuple[str, list[str]]:
+    if not image.padding:
+        return "none", []
+    reasons = []
+    for erased in reversed(ERASED_VALUES):
+        try:
+            confirmed = read_padding(image.padding, erased)
+        except ImageRejected as rejected:
+            reasons.append(str(rejected))
+        else:
+            return "slot, confirmed" if confirmed else "slot", []
+    return "foreign bytes", reasons[:1]
+
+
+def _reports(tlvs: tuple[Tlv, ...], *, protected: bool) -> tuple[TlvReport, ...]:
+    return tuple(TlvReport(type_name(t.type), t.type, protected, t.value.hex()) for t in tlvs)

@@ -1,0 +1,43 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from cryofw.image import Algorithm, PublicKey
+
+Sign = Callable[[bytes], bytes]
+
+
+def _public(key: ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey) -> bytes:
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _generate(algorithm: Algorithm) -> tuple[PublicKey, Sign]:
+    if algorithm is Algorithm.ECDSA_P256:
+        curve_key = ec.generate_private_key(ec.SECP256R1())
+        return (
+            PublicKey.from_pem(_public(curve_key.public_key())),
+            lambda message: curve_key.sign(message, ec.ECDSA(hashes.SHA256())),
+        )
+    if algorithm is Algorithm.ED25519:
+        edwards_key = ed25519.Ed25519PrivateKey.generate()
+        return PublicKey.from_pem(_public(edwards_key.public_key())), edwards_key.sign
+    size = 2048 if algorithm is Algorithm.RSA_2048 else 3072
+    rsa_key = rsa.generate_private_key(65537, size)
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+    return (
+        PublicKey.from_pem(_public(rsa_key.public_key())),
+        lambda message: rsa_key.sign(message, pss, hashes.SHA256()),
+    )
+
+
+@pytest.fixture(scope="session")
+def image_keys() -> Mapping[Algorithm, tuple[PublicKey, Sign]]:
+    """One key pair of each algorithm, made for this run: the public key and its `sign`."""
+    return {algorithm: _generate(algorithm) for algorithm in Algorithm}
