@@ -40,6 +40,7 @@ class DeviceWatch:
     latest_t_s: float | None = None
     heartbeats: HeartbeatWatch = field(init=False)
     judges: dict[str, Judge] = field(init=False)
+    samples_asked: int = 0
     _last_sample: tuple[float, int | None] = (float("-inf"), None)
 
     def __post_init__(self) -> None:
@@ -62,17 +63,25 @@ class DeviceWatch:
         """Nobody watched for a while (a resume): the next heartbeat names the boot to stay in."""
         self.heartbeats.boot_id = None
 
-    def observe(self, reading: Reading) -> None:
-        """Take one reading; late, repeated and stale ones change nothing."""
+    def observe(self, reading: Reading, phase: Phase | None = None) -> None:
+        """Take one reading; late, repeated and stale ones change nothing.
+
+        Args:
+            reading: what was observed.
+            phase: the phase it was taken in, when it is replayed after a restart.
+        """
+        phase = phase or self.phase
         if self.latest_t_s is None or reading.t_s > self.latest_t_s:
             self.latest_t_s = reading.t_s
         match reading:
             case Heartbeat() | HeartbeatMissed():
-                self.heartbeats.observe(reading)
+                if phase is self.phase:
+                    self.heartbeats.observe(reading)
             case MetricSample():
-                self._sample(reading)
+                self.samples_asked += 1
+                self._sample(reading, phase)
 
-    def _sample(self, sample: MetricSample) -> None:
+    def _sample(self, sample: MetricSample, phase: Phase) -> None:
         last_t_s, last_ms = self._last_sample
         stale = sample.device_ms is not None and sample.device_ms == last_ms
         if sample.t_s <= last_t_s or stale:
@@ -82,7 +91,7 @@ class DeviceWatch:
             value = sample.fresh(name)
             if value is None:
                 continue
-            if self.phase is Phase.BASELINE:
+            if phase is Phase.BASELINE:
                 judge.baseline(value)
             else:
                 judge.observe(value)

@@ -14,6 +14,7 @@ from cryofw.rollout import events as e
 from cryofw.rollout.device_state import GOOD, DeviceState
 
 if TYPE_CHECKING:
+    from cryofw.health import Verdict
     from cryofw.rollout.plan import PlannedStage
     from cryofw.rollout.progress import DeviceProgress
     from cryofw.rollout.state import RolloutState
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 _S = DeviceState
 MAX_ATTEMPTS = 3
 _MAX_CONFIRM_REFUSALS = 2
+_BASELINE_PATIENCE = 3
 
 Next = e.Event | c.Command | None
 
 
 def next_for_device(state: RolloutState, device: DeviceProgress) -> Next:
     """The next decision or command about one device, or None when there is nothing to do."""
-    if device.intent or state.ending is e.Ending.STOPPED:
+    if device.intent or state.pausing or state.ending is e.Ending.STOPPED:
         return None
     if device.failure and not device.spread:
         return _spread(state, device)
@@ -60,13 +62,25 @@ def _upload(state: RolloutState, device: DeviceProgress) -> Next:
             return e.DeviceAbandoned(device.name, device.doom)
         return None
     if not device.watch.baseline_complete:
-        return None
+        return _no_baseline(device)
     if not device.baseline_taken:
         counts = {name: judge.baseline_count for name, judge in device.watch.judges.items()}
         return e.BaselineTaken(device.name, {"samples": counts})
     if not has_heat_slot(state, device):
         return None
     return c.UploadImage(device.name, device.new_hash, device.planned.running_hash, device.attempt)
+
+
+def _no_baseline(device: DeviceProgress) -> Next:
+    """A device without a baseline cannot be judged, so it must not be updated."""
+    need = device.planned.evidence.baseline_samples
+    if device.watch.samples_asked < _BASELINE_PATIENCE * need:
+        return None
+    counts = ", ".join(f"{n} {j.baseline_count}" for n, j in device.watch.judges.items())
+    why = (
+        f"no baseline: {device.watch.samples_asked} samples asked, {need} fresh needed: {counts}"
+    )
+    return e.DeviceRefused(device.name, why, "see why its metrics are missing or stale")
 
 
 def has_heat_slot(state: RolloutState, device: DeviceProgress) -> bool:
@@ -103,15 +117,23 @@ def _judge(_state: RolloutState, device: DeviceProgress) -> Next:
         return c.ConfirmImage(device.name, device.new_hash, device.boot)
     if verdict is None:
         return None
-    return e.VerdictReached(device.name, verdict.outcome.value, verdict.reason, verdict.evidence)
+    return _verdict(device, verdict)
+
+
+def _verdict(device: DeviceProgress, verdict: Verdict) -> Next:
+    return e.VerdictReached(
+        device.name,
+        verdict.outcome.value,
+        verdict.reason,
+        verdict.evidence,
+        device.watch.latest_t_s,
+    )
 
 
 def _judge_held(device: DeviceProgress) -> Next:
     verdict = device.watch.verdict()
     if verdict is not None and verdict.outcome is not Outcome.INCONCLUSIVE:
-        return e.VerdictReached(
-            device.name, verdict.outcome.value, verdict.reason, verdict.evidence
-        )
+        return _verdict(device, verdict)
     latest_t_s, held_t_s = device.watch.latest_t_s, device.held_t_s
     if latest_t_s is None or held_t_s is None:
         return None
@@ -138,7 +160,7 @@ def _guard(state: RolloutState, device: DeviceProgress) -> Next:
     verdict = device.watch.verdict()
     if verdict is None or verdict.outcome is not Outcome.FAILED:
         return None
-    return e.VerdictReached(device.name, verdict.outcome.value, verdict.reason, verdict.evidence)
+    return _verdict(device, verdict)
 
 
 def _roll_back(_state: RolloutState, device: DeviceProgress) -> Next:
@@ -180,6 +202,9 @@ def next_for_rollout(state: RolloutState) -> Next:
         return None
     if state.ending is e.Ending.STOPPED:
         return _end(state)
+    if state.pausing:
+        in_flight = any(d.intent for d in state.devices.values())
+        return None if in_flight else e.RolloutPaused("operator", state.paused_why)
     if state.ending is not None:
         return _wind_down(state)
     stage = state.stage

@@ -95,6 +95,14 @@ class StopRequested(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PauseRequested(Event):
+    """Finish what is in flight, start nothing, and pause."""
+
+    kind = "pause-requested"
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantineCleared(Event):
     """A person saw to a stuck, refused or unreachable device; it is read again first."""
 
@@ -284,6 +292,7 @@ class VerdictReached(Event):
     outcome: str
     why: str
     evidence: Mapping[str, object] = field(default_factory=dict)
+    t_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class RolloutState:
     ending: e.Ending | None = None
     ended: e.Ending | None = None
     paused: str = ""
+    pausing: bool = False
     paused_why: str = ""
     why: str = ""
     dirty: dict[str, None] = field(default_factory=dict)
@@ -127,7 +128,13 @@ class RolloutState:
         """A new process goes on."""
         self.until = event.until
         self.paused = self.paused_why = ""
+        self.pausing = False
         self.touch_all()
+
+    def _on_pause_requested(self, event: e.PauseRequested) -> None:
+        """A person wants a break."""
+        self.pausing = True
+        self.paused_why = f"asked for by {event.by}"
 
     def _on_stage_approved(self, event: e.StageApproved) -> None:
         """A person approved the start of a stage."""
@@ -279,7 +286,7 @@ class RolloutState:
             progress.failure = verdict.reason
         elif verdict.outcome is Outcome.INCONCLUSIVE:
             progress.move(_S.HELD, verdict.reason)
-            progress.held_t_s = progress.watch.latest_t_s
+            progress.held_t_s = event.t_s
         elif progress.state is _S.HELD:
             progress.move(_S.WATCHED, verdict.reason)
 

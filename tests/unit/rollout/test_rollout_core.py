@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from cryofw.fleet import Reach
-from cryofw.health import EvidenceContract, Heartbeat, HeartbeatMissed
+from cryofw.health import (
+    EvidenceContract,
+    Heartbeat,
+    HeartbeatMissed,
+    MetricContract,
+    MetricSample,
+    Worse,
+)
 from cryofw.release import Firmware
 from cryofw.rollout import (
     CheckDevice,
@@ -97,18 +105,14 @@ class Lab:
         if scripted:
             return scripted.pop(0)
         name = command.device
-        match command:
-            case CheckDevice():
-                return e.DeviceChecked(name, OLD, "1.0.0")
-            case UploadImage():
-                return e.ImageUploaded(name, NEW)
-            case TestImage():
-                return e.TestBooted(name, NEW, self.now_s, boot=7)
-            case ConfirmImage():
-                return e.ImageConfirmed(name, NEW, 7)
-            case RollBackDevice():
-                return e.DeviceRolledBack(name, OLD)
-        raise AssertionError(command)
+        answers: dict[type[Command], Event] = {
+            CheckDevice: e.DeviceChecked(name, OLD, "1.0.0"),
+            UploadImage: e.ImageUploaded(name, NEW),
+            TestImage: e.TestBooted(name, NEW, self.now_s, boot=7),
+            ConfirmImage: e.ImageConfirmed(name, NEW, 7),
+            RollBackDevice: e.DeviceRolledBack(name, OLD),
+        }
+        return answers[type(command)]
 
     def beats(self, seconds: float, silent: tuple[str, ...] = ()) -> None:
         end_s = self.now_s + seconds
@@ -372,3 +376,32 @@ def test_killed_after_any_record_it_resumes_to_the_same_end(silent: tuple[str, .
         lab.beats(2000, silent)
         assert lab.rollout.state.ended is whole.rollout.state.ended, cut
         assert lab.states() == whole.states(), cut
+
+
+def test_pause_finishes_what_is_in_flight_and_starts_nothing() -> None:
+    plan = a_plan()
+    rollout = Rollout(plan)
+    steps = rollout.receive(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    assert [type(s) for s in steps] == [e.StageStarted, CheckDevice]
+    assert rollout.receive(e.PauseRequested("anna")) == []
+    steps = rollout.receive(e.DeviceChecked("r1", OLD, "1.0.0"))
+    assert [type(s) for s in steps] == [e.RolloutPaused]
+    assert rollout.at_rest
+    steps = rollout.receive(e.RolloutResumed())
+    assert [type(s) for s in steps] == [e.WaveStarted, e.BaselineTaken, UploadImage]
+
+
+def test_a_device_that_gives_no_baseline_is_refused() -> None:
+    plan = a_plan()
+    metric = MetricContract("snr", "dB", Worse.LOWER, 0.5, 1.5)
+    evidence = replace(EVIDENCE, baseline_samples=5, metrics=(metric,))
+    devices = {n: replace(p, evidence=evidence) for n, p in plan.devices.items()}
+    rollout = Rollout(replace(plan, devices=devices))
+    rollout.receive(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    rollout.receive(e.DeviceChecked("r1", OLD, "1.0.0"))
+    t_s = 0.0
+    while not rollout.at_rest and t_s < 10_000:
+        t_s += 30
+        rollout.receive(e.ReadingTaken("r1", MetricSample(t_s, {"snr": math.nan})))
+    assert rollout.state.devices["r1"].state is DeviceState.REFUSED
+    assert rollout.state.ended is Ending.REFUSED
