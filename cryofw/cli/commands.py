@@ -24,6 +24,12 @@ class LazyCommand(NamedTuple):
 
 
 COMMANDS: tuple[LazyCommand, ...] = (
+    LazyCommand("init", "init:init", "Firmware", "Lay out a lab: sample firmware, fleet, keys."),
+    LazyCommand("build", "build:build", "Firmware", "Build the sample firmware with make."),
+    LazyCommand("sign", "sign:sign", "Firmware", "Sign firmware for MCUboot."),
+    LazyCommand("verify", "verify:verify", "Firmware", "Check an image against trusted keys."),
+    LazyCommand("inspect", "inspect:inspect", "Firmware", "Show what is inside an image."),
+    LazyCommand("keys", "keys:keys", "Keys", "Generate and list signing keys."),
 )
 """In the order in which the help shows them; sections appear where they first occur."""
 

@@ -39,3 +39,10 @@ keyring_option = click.option(
 )
 
 force_option = click.option("--force", is_flag=True, help="Overwrite files that exist.")
+
+passphrase_option = click.option(
+    "--passphrase-file",
+    "passphrase_file",
+    type=PATH,
+    help="First line is the key's passphrase. [default: CRYOFW_PASSPHRASE, or ask]",
+)

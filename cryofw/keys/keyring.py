@@ -87,13 +87,7 @@ class Keyring:
             KeyFileError: its file cannot be used.
             KeyServiceUnreachable: its token or service does not answer.
         """
-        entry = self.entry(name)
-        if entry.purpose is not purpose:
-            raise KeyRefused(
-                f"the key {name!r} must not sign for purpose {purpose}",
-                why=f"{self.path} gives it the purpose {entry.purpose}; a key serves one purpose",
-                hint=f"`cryofw keys generate NAME --purpose {purpose}` makes one",
-            )
+        entry = self._for_purpose(name, purpose)
         signer = open_signer(entry.uri, self.directory, name, purpose, entry.public_key, passphrase)
         if signer.public_key != entry.public_key:
             raise KeyringError(
@@ -103,9 +97,28 @@ class Keyring:
             )
         return signer
 
+    def public_key(self, name: str, purpose: Purpose) -> PublicKey:
+        """Return one public key that is trusted for a purpose.
+
+        Raises:
+            KeyringError: no such key.
+            KeyRefused: the key is for another purpose.
+        """
+        return self._for_purpose(name, purpose).public_key
+
     def public_keys(self, purpose: Purpose) -> list[PublicKey]:
         """Return the keys that are trusted for a purpose; needs no passphrase."""
         return [e.public_key for e in self.entries.values() if e.purpose is purpose]
+
+    def _for_purpose(self, name: str, purpose: Purpose) -> KeyEntry:
+        entry = self.entry(name)
+        if entry.purpose is not purpose:
+            raise KeyRefused(
+                f"the key {name!r} is not for purpose {purpose}",
+                why=f"{self.path} gives it the purpose {entry.purpose}; a key serves one purpose",
+                hint=f"`cryofw keys generate NAME --purpose {purpose}` makes one",
+            )
+        return entry
 
 
 def load_keyring(path: Path) -> Keyring:

@@ -1,0 +1,86 @@
+"""Files of commands: read whole, written whole or not at all, overwritten only on request."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from cryofw.errors import BadInput, Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LARGEST = 64 << 20
+
+
+def read_file(path: Path, kind: str) -> bytes:
+    """Read a whole file.
+
+    Args:
+        path: of the file.
+        kind: what it is, for the message, such as "image".
+
+    Raises:
+        BadInput: it is missing, unreadable, empty, or larger than 64 MiB.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise BadInput(
+            f"cannot read the {kind} {path}", why=error.strerror or str(error)
+        ) from error
+    if not data:
+        raise BadInput(f"the {kind} {path} is empty")
+    if len(data) > _LARGEST:
+        raise BadInput(f"the {kind} {path} is too large", why=f"more than {_LARGEST >> 20} MiB")
+    return data
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Stop early when a command would overwrite a file, before its work is done.
+
+    Raises:
+        Refused: the file is there and `force` is not given.
+    """
+    if not force and os.path.lexists(path):
+        raise Refused(f"{path} exists already", hint="--force overwrites it")
+
+
+def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
+    """Write a file so that after a crash it is there whole, or not at all.
+
+    Raises:
+        Refused: it exists and `force` is not given, however late it appeared.
+        BadInput: the directory is missing or cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        try:
+            _write_synced(temporary, data)
+            if force:
+                temporary.replace(path)
+            else:
+                os.link(temporary, path)  # unlike a rename, never over an existing file
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+    except FileExistsError as error:
+        raise Refused(f"{path} exists already", hint="--force overwrites it") from error
+    except OSError as error:
+        raise BadInput(f"cannot write {path}", why=error.strerror or str(error)) from error
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

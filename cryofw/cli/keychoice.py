@@ -1,0 +1,113 @@
+"""Which key a command means by `--key`: a name of the keyring, or a PEM file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cryofw.errors import Interrupted, UsageError
+from cryofw.keys import (
+    PassphraseSource,
+    Purpose,
+    Signer,
+    environment_passphrase,
+    file_passphrase,
+    first_of,
+    load_file_signer,
+    load_keyring,
+    read_public_key,
+)
+
+if TYPE_CHECKING:
+    from cryofw.image import PublicKey
+
+
+def prompted_passphrase(name: str) -> bytes | None:
+    """Ask the person at the terminal; None where there is none."""
+    if not sys.stdin.isatty():
+        return None
+    try:
+        text: str = click.prompt(f"Passphrase of the key {name}", hide_input=True, err=True)
+    except click.Abort as error:
+        raise Interrupted("no passphrase was entered") from error
+    return text.encode()
+
+
+def passphrase_source(file: Path | None) -> PassphraseSource:
+    """File, if one is given; else the environment, then the person at the terminal."""
+    if file is not None:
+        return file_passphrase(file)
+    return first_of(environment_passphrase(), prompted_passphrase)
+
+
+def open_image_signer(key: str | None, keyring: Path, passphrase: PassphraseSource) -> Signer:
+    """Open the key that signs an image.
+
+    Args:
+        key: name in the keyring, path of a PEM file, or None for the keyring's only image key.
+        keyring: path of the keyring; not read for a PEM file.
+        passphrase: asked only for an encrypted key.
+
+    Raises:
+        KeyringError, KeyFileError, KeyRefused, KeyServiceUnreachable: as `Keyring.signer` says.
+    """
+    if key is not None and _is_path(key):
+        path = Path(key)
+        return load_file_signer(path, path.stem, Purpose.IMAGE, passphrase)
+    ring = load_keyring(keyring)
+    name = ring.choose(Purpose.IMAGE).name if key is None else key
+    return ring.signer(name, Purpose.IMAGE, passphrase)
+
+
+def trusted_image_keys(keys: tuple[str, ...], keyring: Path) -> dict[str, PublicKey]:
+    """Return the public keys that images are checked against, by name.
+
+    Args:
+        keys: names in the keyring or paths of public PEM files; none means all image keys.
+        keyring: path of the keyring; not read when every key is a file.
+
+    Raises:
+        KeyringError, KeyFileError, ImageError: a key that cannot be read.
+        KeyRefused: a named key that is not for images.
+    """
+    trusted = {key: read_public_key(Path(key)) for key in keys if _is_path(key)}
+    names = [key for key in keys if not _is_path(key)]
+    if names or not keys:
+        ring = load_keyring(keyring)
+        names = names or [e.name for e in ring.entries.values() if e.purpose is Purpose.IMAGE]
+        trusted |= {name: ring.public_key(name, Purpose.IMAGE) for name in names}
+    return trusted
+
+
+def _is_path(key: str) -> bool:
+    return "/" in key or key.endswith(".pem")
+
+
+def new_passphrase(name: str, file: Path | None) -> bytes:
+    """Return the passphrase for a new key: file, environment, or typed twice.
+
+    Raises:
+        UsageError: there is none and nobody at the terminal to ask.
+        KeyFileError, KeyRefused: the passphrase file cannot be used.
+    """
+    given = (file_passphrase(file) if file is not None else environment_passphrase())(name)
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"no passphrase for the new key {name!r}",
+            hint="set CRYOFW_PASSPHRASE, use --passphrase-file, or say --no-passphrase",
+        )
+    try:
+        text: str = click.prompt(
+            f"New passphrase for the key {name}",
+            hide_input=True,
+            confirmation_prompt=True,
+            err=True,
+        )
+    except click.Abort as error:
+        raise Interrupted("no passphrase was entered") from error
+    return text.encode()

@@ -1,0 +1,52 @@
+"""A new key pair and its entry in the keyring: both, or neither."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryofw.cli.file import write_file
+from cryofw.errors import CryofwError, UsageError
+from cryofw.image import Algorithm
+from cryofw.keys import Purpose, generate_key, parse_keyring, public_half, with_entry
+
+if TYPE_CHECKING:
+    from cryofw.keys import KeyEntry
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def default_algorithm(purpose: Purpose) -> Algorithm:
+    """ECDSA P-256 for images, which every MCUboot port verifies; Ed25519 for the rest."""
+    return Algorithm.ECDSA_P256 if purpose is Purpose.IMAGE else Algorithm.ED25519
+
+
+def add_key(
+    keyring: Path, name: str, purpose: Purpose, algorithm: Algorithm, passphrase: bytes | None
+) -> KeyEntry:
+    """Make a key pair in `keys/` beside the keyring and enter it; the keyring may be missing.
+
+    Raises:
+        UsageError: a name that cannot be a file's.
+        KeyringError: the keyring has mistakes, or has the name already.
+        KeyFileError: a key file exists already or cannot be written.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a key",
+            why="it takes 1 to 64 letters, digits, dots, dashes and underscores",
+        )
+    target = keyring.resolve()
+    text = target.read_text("utf-8") if target.exists() else None
+    path = Path("keys", f"{name}.pem")
+    changed = with_entry(keyring, text, name, f"file:{path}", purpose, algorithm)
+    generate_key(target.parent / path, algorithm, passphrase)
+    try:
+        ring = parse_keyring(changed.encode(), target)
+        write_file(target, changed.encode(), force=text is not None)
+    except CryofwError:
+        for half in (target.parent / path, public_half(target.parent / path)):
+            half.unlink(missing_ok=True)
+        raise
+    return ring.entry(name)
