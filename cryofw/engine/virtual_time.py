@@ -72,7 +72,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self,
         executor: Executor | None,  # noqa: ARG002 - the signature is asyncio's
         func: Callable[[Unpack[Ts]], T],
-        *args: Unpack[Ts],  # noqa: ARG002 - the signature is asyncio's
+        *args: *Ts,  # noqa: ARG002 - the signature is asyncio's
     ) -> asyncio.Future[T]:
         """Refuse: a thread would see real time and make runs differ."""
         msg = f"virtual time has no executors, so it cannot run {func!r}"

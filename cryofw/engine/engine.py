@@ -1,0 +1,220 @@
+"""Runs one rollout: writes each decision down, does it, and feeds the outcome back.
+
+    intent to the journal (fsync) -> do the command -> outcome to the journal -> decide again
+
+The engine decides nothing. It may be killed at any instruction: whoever comes next folds the
+journal and goes on, and every command looks at the device before it acts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Protocol
+
+from cryofw.engine.reading_log import LoggedReading
+from cryofw.journal import Entry
+from cryofw.rollout import Command, DeviceState, Event, fields_of
+from cryofw.rollout import events as e
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryofw.clock import Clock
+    from cryofw.engine.reading_log import ReadingLog
+    from cryofw.engine.request_box import RequestBox
+    from cryofw.health import Heartbeat, HeartbeatMissed, MetricSample
+    from cryofw.journal import Journal, Record
+    from cryofw.rollout import Rollout, Step
+
+_REQUEST_POLL_S = 1.0
+
+
+class Hands(Protocol):
+    """Does what the rollout decides. Never raises for what a device does: that is an event."""
+
+    async def do(self, command: Command) -> Event:
+        """Carry out one command, looking at the device first; the outcome as an event."""
+
+    async def heartbeat(self, device: str) -> Heartbeat | HeartbeatMissed:
+        """One heartbeat, renewing the device's lease when it is due."""
+
+    async def metrics(self, device: str) -> MetricSample:
+        """One sample of the calibration metrics; without values if the device gives none."""
+
+    async def let_go(self, device: str) -> None:
+        """Give back the lease, unless a test boot needs it, and close the line."""
+
+
+class Engine:
+    """One run of one rollout, from its start or resume to its pause or end.
+
+    Args:
+        rollout: the decisions, folded from the journal.
+        journal: open for writing.
+        hands: what acts on devices.
+        clock: the time.
+        readings: the raw readings.
+        requests: what people ask of the running rollout.
+        on_record: called with each step once its record is on disk.
+    """
+
+    def __init__(
+        self,
+        rollout: Rollout,
+        journal: Journal,
+        hands: Hands,
+        clock: Clock,
+        readings: ReadingLog,
+        requests: RequestBox,
+        on_record: Callable[[Step, Record], None] = lambda _step, _record: None,
+    ) -> None:
+        self._rollout = rollout
+        self._journal = journal
+        self._hands = hands
+        self._clock = clock
+        self._readings = readings
+        self._requests = requests
+        self._on_record = on_record
+        self._events: asyncio.Queue[tuple[Event, str]] = asyncio.Queue()
+        self._lines: dict[str, asyncio.Lock] = {}
+        self._wanted: set[str] = set()
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._wakes: dict[str, asyncio.Event] = {}
+        self._commands: set[asyncio.Task[None]] = set()
+
+    def ask(self, event: Event) -> None:
+        """Give the running rollout an event from this process, such as a pause on Ctrl-C."""
+        self._events.put_nowait((event, ""))
+
+    async def run(self, first: Event) -> None:
+        """Run from `first` (a start or a resume) until the rollout pauses or ends.
+
+        Raises:
+            JournalWriteFailed: nothing that was not written down was done.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            poll = tasks.create_task(self._poll_requests())
+            try:
+                self._take(first, tasks)
+                while not self._rollout.at_rest:
+                    event, request = await self._events.get()
+                    self._take(event, tasks)
+                    if request:
+                        self._requests.remove(request)
+            finally:
+                poll.cancel()
+                for task in (*self._watchers.values(), *self._commands):
+                    task.cancel()
+        self._readings.flush()
+        self._journal.checkpoint()
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        for name, progress in self._rollout.state.devices.items():
+            if progress.state is not DeviceState.PENDING:
+                await self._hands.let_go(name)
+
+    def _take(self, event: Event, tasks: asyncio.TaskGroup) -> None:
+        """Decide, write down, and only then act."""
+        if isinstance(event, e.ReadingTaken):
+            self._keep(event)
+        steps = self._rollout.receive(event)
+        if not isinstance(event, e.ReadingTaken):
+            steps = [event, *steps]
+        if not steps:
+            return
+        self._write(steps)
+        for step in steps:
+            if isinstance(step, Command):
+                self._start(step, tasks)
+        self._watch(tasks)
+
+    def _keep(self, event: e.ReadingTaken) -> None:
+        progress = self._rollout.state.devices[event.device]
+        phase = progress.watch.phase
+        self._readings.add(LoggedReading(event.device, progress.attempt, phase, event.reading))
+
+    def _write(self, steps: list[Step]) -> None:
+        if any(isinstance(step, e.VerdictReached | e.BaselineTaken) for step in steps):
+            self._readings.flush()
+        records = self._journal.append_many(self._entry(step) for step in steps)
+        for step, record in zip(steps, records, strict=True):
+            self._on_record(step, record)
+
+    def _entry(self, step: Step) -> Entry:
+        device: str | None = getattr(step, "device", None)
+        fields = fields_of(step)
+        if device and isinstance(step, e.VerdictReached | e.BaselineTaken):
+            fields["readings"] = self._readings.evidence(device)
+        return Entry(step.kind, self._rollout.state.plan.rollout, device, fields)
+
+    def _line(self, device: str) -> asyncio.Lock:
+        """One exchange at a time on each device's line."""
+        return self._lines.setdefault(device, asyncio.Lock())
+
+    def _start(self, command: Command, tasks: asyncio.TaskGroup) -> None:
+        task = tasks.create_task(self._do(command), name=f"{command.kind} {command.device}")
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+
+    async def _do(self, command: Command) -> None:
+        async with self._line(command.device):
+            event = await self._hands.do(command)
+        self.ask(event)
+
+    def _watch(self, tasks: asyncio.TaskGroup) -> None:
+        before, self._wanted = self._wanted, self._rollout.watched()
+        for name in sorted(self._wanted - before):
+            self._wakes.setdefault(name, asyncio.Event()).set()
+            if name not in self._watchers:
+                watcher = tasks.create_task(self._watch_device(name), name=f"watch {name}")
+                self._watchers[name] = watcher
+
+    async def _watch_device(self, name: str) -> None:
+        """Heartbeats and metrics on their own schedules, as long as they are wanted."""
+        progress = self._rollout.state.devices[name]
+        contract = progress.planned.evidence
+        next_beat_s = next_sample_s = self._clock.monotonic()
+        while name in self._wanted:
+            self._wakes[name].clear()
+            now_s = self._clock.monotonic()
+            # Before the update only the baseline is of interest.
+            if progress.state is DeviceState.CHECKED:
+                next_beat_s = now_s + contract.heartbeat_every_s
+            elif now_s >= next_beat_s:
+                await self._read(name, self._hands.heartbeat)
+                next_beat_s = max(next_beat_s + contract.heartbeat_every_s, now_s)
+            if contract.metrics and now_s >= next_sample_s:
+                await self._read(name, self._hands.metrics)
+                next_sample_s = max(next_sample_s + contract.sample_every_s, now_s)
+            until_s = min(next_beat_s, next_sample_s) if contract.metrics else next_beat_s
+            await self._sleep(name, until_s)
+        del self._watchers[name]
+
+    async def _sleep(self, name: str, until_s: float) -> None:
+        """Until the clock shows `until_s`, or the device is wanted anew."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until_s):
+                await self._wakes[name].wait()
+
+    async def _read(self, name: str, read: _Reader) -> None:
+        async with self._line(name):
+            if name not in self._wanted:
+                return
+            reading = await read(name)
+        self.ask(e.ReadingTaken(name, reading))
+
+    async def _poll_requests(self) -> None:
+        """A request is removed only once it is in the journal."""
+        seen: set[str] = set()
+        while True:
+            for name, event in self._requests.waiting():
+                if name not in seen:
+                    seen.add(name)
+                    self._events.put_nowait((event, name))
+            await self._clock.sleep(_REQUEST_POLL_S)
+
+
+class _Reader(Protocol):
+    async def __call__(self, device: str, /) -> Heartbeat | HeartbeatMissed | MetricSample: ...

@@ -1,0 +1,112 @@
+"""Raw readings beside the journal: one file a rollout, one JSON line a reading.
+
+The journal holds verdicts and the digests of the readings behind them; the readings themselves
+are too many for it. They are written in batches: a crash may lose the latest few, which only makes
+a soak longer, never shorter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, NamedTuple
+
+from cryofw.errors import VerificationFailed
+from cryofw.health import Phase, Reading, reading_from_json, reading_to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cryofw.journal import Storage
+
+_BATCH_LINES = 256
+_BATCH_AGE_S = 30.0
+
+
+class LoggedReading(NamedTuple):
+    """A reading and where in the rollout it belongs."""
+
+    device: str
+    attempt: int
+    phase: Phase
+    reading: Reading
+
+
+def readings_name(rollout: str) -> str:
+    """Name of a rollout's readings in the state directory."""
+    return f"rollouts/{rollout}/readings.jsonl"
+
+
+class ReadingLog:
+    """The readings of one rollout, appended.
+
+    Args:
+        storage: the state directory.
+        rollout: the rollout's id.
+    """
+
+    def __init__(self, storage: Storage, rollout: str) -> None:
+        self._storage = storage
+        self._name = readings_name(rollout)
+        self._buffer: list[bytes] = []
+        self._oldest_t_s = 0.0
+        self._digests: dict[str, tuple[int, hashlib._Hash]] = {}
+
+    def load(self) -> Iterator[LoggedReading]:
+        """Read everything back, dropping a torn last line; to be exhausted before adding.
+
+        Raises:
+            VerificationFailed: a line is not a reading.
+        """
+        if not self._storage.exists(self._name):
+            return
+        data = self._storage.read(self._name)
+        whole = data.rfind(b"\n") + 1
+        if whole != len(data):
+            self._storage.truncate(self._name, whole)
+        for number, line in enumerate(data[:whole].splitlines(), start=1):
+            logged = _parse(line, self._name, number)
+            self._digest(logged.device, line)
+            yield logged
+
+    def add(self, logged: LoggedReading) -> None:
+        """Keep one reading; it is on disk after the batch is full, old enough, or flushed."""
+        fields = reading_to_json(logged.reading)
+        head = {"d": logged.device, "a": logged.attempt, "p": logged.phase.value}
+        line = json.dumps(head | fields, separators=(",", ":"), allow_nan=False).encode()
+        if not self._buffer:
+            self._oldest_t_s = logged.reading.t_s
+        self._buffer.append(line)
+        self._digest(logged.device, line)
+        age_s = logged.reading.t_s - self._oldest_t_s
+        if len(self._buffer) >= _BATCH_LINES or age_s >= _BATCH_AGE_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put what is buffered on disk."""
+        if self._buffer:
+            lines, self._buffer = self._buffer, []
+            self._storage.append(self._name, b"".join(line + b"\n" for line in lines))
+
+    def evidence(self, device: str) -> dict[str, object]:
+        """Count and SHA-256 over this device's lines so far, for the journal."""
+        count, digest = self._digests.get(device, (0, hashlib.sha256()))
+        return {"count": count, "sha256": digest.hexdigest()}
+
+    def _digest(self, device: str, line: bytes) -> None:
+        count, digest = self._digests.get(device, (0, hashlib.sha256()))
+        digest.update(line + b"\n")
+        self._digests[device] = (count + 1, digest)
+
+
+def _parse(line: bytes, name: str, number: int) -> LoggedReading:
+    try:
+        fields = json.loads(line)
+        phase = Phase(fields["p"])
+        return LoggedReading(str(fields["d"]), int(fields["a"]), phase, reading_from_json(fields))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise VerificationFailed(
+            f"{name} is damaged",
+            why=f"line {number}: {error}",
+            hint="restore the state directory from its backup",
+        ) from None

@@ -1,0 +1,73 @@
+"""Requests of people to a rollout that another process runs: abort, stop, rollback, approve.
+
+The journal has one writer, so a second process cannot write to it. It leaves a request in the
+state directory; the process that runs the rollout takes it, journals it and obeys.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from cryofw.rollout import events as e
+
+if TYPE_CHECKING:
+    from cryofw.journal import Storage
+    from cryofw.rollout import Event
+
+_KINDS: dict[str, type[Event]] = {
+    kind.kind: kind
+    for kind in (
+        e.AbortRequested,
+        e.StopRequested,
+        e.RollbackRequested,
+        e.PauseRequested,
+        e.StageApproved,
+        e.QuarantineCleared,
+    )
+}
+_URGENT = (e.StopRequested.kind, e.AbortRequested.kind)
+
+
+class RequestBox:
+    """The requests waiting in one state directory for one rollout."""
+
+    def __init__(self, storage: Storage, rollout: str) -> None:
+        self._storage = storage
+        self._prefix = f"requests/{rollout}/"
+
+    def put(self, event: Event, nonce: str) -> None:
+        """Leave a request; `nonce` keeps two requests of one kind apart."""
+        fields = {name: getattr(event, name) for name in event.__dataclass_fields__}
+        order = "0" if event.kind in _URGENT else "1"
+        name = f"{self._prefix}{order}-{event.kind}-{nonce}.json"
+        self._storage.write_atomic(name, json.dumps(fields, sort_keys=True).encode())
+
+    def waiting(self) -> list[tuple[str, Event]]:
+        """The requests there are, urgent ones first, each with the name to `remove` it by.
+
+        What cannot be read is removed: the person who asked sees that nothing happened and asks
+        again, instead of a stop that is never found behind a broken file.
+        """
+        found: list[tuple[str, Event]] = []
+        for name in self._storage.list(self._prefix):
+            event = _parse(name.removeprefix(self._prefix), self._storage.read(name))
+            if event is None:
+                self._storage.remove(name)
+            else:
+                found.append((name, event))
+        return found
+
+    def remove(self, name: str) -> None:
+        """The request is in the journal now."""
+        self._storage.remove(name)
+
+
+def _parse(name: str, data: bytes) -> Event | None:
+    kind = name.partition("-")[2].rpartition("-")[0]
+    event = _KINDS.get(kind)
+    try:
+        fields = json.loads(data)
+        return None if event is None else event(**fields)
+    except (ValueError, TypeError, RecursionError):
+        return None
