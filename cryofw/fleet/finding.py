@@ -54,8 +54,10 @@ def excerpt(text_line: str, line: int, column: int, length: int) -> str:
     """`text_line` behind its number, and carets under `length` characters from `column` on."""
     shown = "".join(char if char.isprintable() else " " for char in text_line)
     start, width = max(column - 1, 0), 100
-    skip = max(start - width // 2, 0)  # a very long line is shown around its column
-    carets = "^" * max(1, min(length, len(shown) - start, width // 2))
+    skip = 0
+    if len(shown) > width:  # a very long line is shown around its column
+        skip = max(0, min(start - width // 2, len(shown) - width))
+    carets = "^" * max(1, min(length, len(shown) - start, skip + width - start))
     gutter = f"{line:5d} | "
     return (
         f"{gutter}{shown[skip : skip + width]}\n{' ' * (len(gutter) - 2)}| {' ' * (start - skip)}"

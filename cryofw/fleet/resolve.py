@@ -163,20 +163,14 @@ class Resolver:
         return ResetPath(bool(written.watchdog), hook, others)
 
     def _calibration(self, layers: Layers) -> CalibrationContract | None:
-        written = layers.read("calibration", schema.CalibrationDocument)
-        if written is None:
-            return None
         for layer in layers.paths[1:]:
             path = (*layer, "calibration", "false_rollback")
             if path in self.document.values:
                 message = "`false_rollback` is one budget for the whole rollout"
                 self._problem(path, message, "set it under `defaults` only", on_key=True)
-        metrics = {
-            name: self._metric(layers, name, metric)
-            for name, metric in (written.metrics or {}).items()
-        }
-        complete = {name: metric for name, metric in metrics.items() if metric is not None}
-        if len(complete) != len(metrics):
+        metrics = self._metrics(layers)
+        written = layers.read("calibration", schema.CalibrationDocument)
+        if written is None or metrics is None:
             return None
         fallback = CalibrationContract()
         return CalibrationContract(
@@ -184,8 +178,21 @@ class Resolver:
             written.every or fallback.every_s,
             written.min_samples or fallback.min_samples,
             written.baseline_samples or fallback.baseline_samples,
-            complete,
+            metrics,
         )
+
+    def _metrics(self, layers: Layers) -> dict[str, Metric] | None:
+        """Every metric on its own, so that a broken one does not hide another."""
+        raw = at_path(layers.merged("calibration"), ("metrics",))
+        metrics: dict[str, Metric] = {}
+        complete = True
+        for name, value in raw.items() if isinstance(raw, dict) else ():
+            written = read_piece(schema.MetricDocument, value)
+            metric = self._metric(layers, name, written) if written is not None else None
+            complete = complete and metric is not None
+            if metric is not None:
+                metrics[name] = metric
+        return metrics if complete else None
 
     def _metric(self, layers: Layers, name: str, written: schema.MetricDocument) -> Metric | None:
         holder = ("calibration", "metrics", name)

@@ -311,25 +311,30 @@ class FleetDocument(_Document):
 def fleet_json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of fleet.yaml, for editors and offline checks."""
     schema: dict[str, Any] = FleetDocument.model_json_schema(by_alias=True)
-    without_null: dict[str, Any] = _without_null(schema)
+    tidy: dict[str, Any] = _tidy(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
-        **without_null,
+        **tidy,
     }
 
 
-def _without_null(node: Any) -> Any:
-    """Drop what pydantic adds for `| None`: a key is written with a value or not at all."""
+def _tidy(node: Any) -> Any:
+    """Drop what pydantic adds for `| None`: a key is written with a value or not at all.
+
+    Where keys are names, other keys are refused, as the loader does.
+    """
     if isinstance(node, list):
-        return [_without_null(item) for item in node]
+        return [_tidy(item) for item in node]
     if not isinstance(node, dict):
         return node
-    node = {key: _without_null(value) for key, value in node.items()}
+    node = {key: _tidy(value) for key, value in node.items()}
     if node.get("default", 0) is None:
         del node["default"]
     if isinstance(node.get("title"), str):
         del node["title"]
+    if "patternProperties" in node:
+        node["additionalProperties"] = False
     options = node.get("anyOf")
     if options and {"type": "null"} in options:
         rest = [option for option in options if option != {"type": "null"}]
