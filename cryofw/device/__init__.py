@@ -1,0 +1,81 @@
+"""Drives one controller over SMP: reads, updates, watches it, and brings it back.
+
+`DeviceDriver` is the door. All it returns is frozen, and read from the device; all it raises says
+what happened, why, and what to do.
+"""
+
+from __future__ import annotations
+
+from cryofw.device.check import CheckReport
+from cryofw.device.driver import DeviceDriver
+from cryofw.device.errors import (
+    BootChanged,
+    CalibrationFailed,
+    ChangeNotSeen,
+    DeviceSilent,
+    DeviceUnreachable,
+    ImageNotRunning,
+    InRecovery,
+    LeaseRefused,
+    NoResetPath,
+    NotReady,
+    PowerHookFailed,
+    RequestFailed,
+    ResetIgnored,
+    UploadRejected,
+    WrongDevice,
+)
+from cryofw.device.examination import Bootloader
+from cryofw.device.identity import Identity
+from cryofw.device.lease import LeaseState
+from cryofw.device.link import DeviceLogLine, LinkCounts
+from cryofw.device.observation import Mode, Observation, SlotState
+from cryofw.device.power import CommandPowerHook, PowerHook
+from cryofw.device.reading import (
+    CalibrationReading,
+    HeartbeatReading,
+    HeartbeatSource,
+    MetricsReading,
+)
+from cryofw.device.target import RetryRule, Target, Timeouts
+from cryofw.device.trial import RestoreReport
+from cryofw.device.upload import UploadReport
+
+__all__ = [
+    "BootChanged",
+    "Bootloader",
+    "CalibrationFailed",
+    "CalibrationReading",
+    "ChangeNotSeen",
+    "CheckReport",
+    "CommandPowerHook",
+    "DeviceDriver",
+    "DeviceLogLine",
+    "DeviceSilent",
+    "DeviceUnreachable",
+    "HeartbeatReading",
+    "HeartbeatSource",
+    "Identity",
+    "ImageNotRunning",
+    "InRecovery",
+    "LeaseRefused",
+    "LeaseState",
+    "LinkCounts",
+    "MetricsReading",
+    "Mode",
+    "NoResetPath",
+    "NotReady",
+    "Observation",
+    "PowerHook",
+    "PowerHookFailed",
+    "RequestFailed",
+    "ResetIgnored",
+    "RestoreReport",
+    "RetryRule",
+    "SlotState",
+    "Target",
+    "Timeouts",
+    "UploadRejected",
+    "UploadReport",
+    "WrongDevice",
+]

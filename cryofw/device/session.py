@@ -1,0 +1,119 @@
+"""SMP over one open byte stream: requests out, answers matched, log lines kept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from cryofw.smp import BadFrame, ClientConnection, Response
+from cryofw.transport import StreamLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryofw.smp import ClientEvent, Request
+    from cryofw.transport import ByteStream
+
+# A damaged frame was most likely our answer: it is not worth the whole timeout any more.
+DAMAGE_GRACE_S = 0.5
+
+
+class Session:
+    """One connection on one stream, from opening to its loss.
+
+    Requests may overlap here; how many a device takes is its caller's affair. Every request has
+    a sequence number of its own and a given-up one is forgotten, so a late answer never passes for
+    the answer to a later request.
+
+    Args:
+        stream: open; the session closes it.
+        first_seq: the first sequence number; go on from the last session's `next_seq`.
+        on_event: sees log lines, stale answers and damaged frames.
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        *,
+        first_seq: int = 0,
+        on_event: Callable[[ClientEvent], None],
+    ) -> None:
+        self._stream = stream
+        self._connection = ClientConnection(first_seq=first_seq)
+        self._on_event = on_event
+        self._waiting: dict[int, asyncio.Future[Response]] = {}
+        self._deadlines: dict[int, asyncio.Timeout] = {}
+        self._lost: StreamLost | None = None
+        self.next_seq = first_seq % 256
+        self._pump = asyncio.create_task(self._read())
+
+    @property
+    def lost(self) -> bool:
+        """The line broke: open another session."""
+        return self._lost is not None
+
+    async def exchange(self, request: Request, *, timeout_s: float) -> Response:
+        """Send `request` once and return the answer to it.
+
+        Raises:
+            TimeoutError: no answer within `timeout_s` seconds.
+            StreamLost: the line broke; the request may have arrived.
+            MessageError: the request cannot be encoded.
+        """
+        if self._lost is not None:
+            raise self._lost
+        seq, wire = self._connection.send(request)
+        self.next_seq = (seq + 1) % 256
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._waiting[seq] = answer
+        try:
+            async with asyncio.timeout(timeout_s) as deadline:
+                self._deadlines[seq] = deadline
+                await self._stream.write(wire)
+                return await answer
+        finally:
+            self._connection.forget(seq)
+            self._waiting.pop(seq, None)
+            self._deadlines.pop(seq, None)
+
+    async def close(self) -> None:
+        """Stop reading and give the stream back."""
+        self._pump.cancel()
+        try:
+            await asyncio.wait({self._pump})
+        finally:
+            await self._stream.close()
+
+    async def _read(self) -> None:
+        try:
+            while data := await self._stream.read():
+                for event in self._connection.receive_data(data):
+                    self._take(event)
+            self._fail(StreamLost("The line is lost", why="the other side closed it"))
+        except StreamLost as error:
+            self._fail(error)
+        finally:
+            self._fail(StreamLost("The session is over", why="it was closed"))
+
+    def _take(self, event: ClientEvent) -> None:
+        if isinstance(event, Response):
+            answer = self._waiting.get(event.seq)
+            if answer is not None and not answer.done():
+                answer.set_result(event)
+            return
+        if isinstance(event, BadFrame):
+            self._hurry()
+        self._on_event(event)
+
+    def _hurry(self) -> None:
+        soon = asyncio.get_running_loop().time() + DAMAGE_GRACE_S
+        for deadline in self._deadlines.values():
+            when = deadline.when()
+            if when is not None and when > soon and not deadline.expired():
+                deadline.reschedule(soon)
+
+    def _fail(self, error: StreamLost) -> None:
+        self._lost = self._lost or error
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(error)

@@ -1,0 +1,249 @@
+"""Changing what a device boots: mark for test, confirm, revert, restore.
+
+A change is never sent twice unseen: when its answer is lost, the state is read first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cryofw.device.errors import (
+    BootChanged,
+    ChangeNotSeen,
+    DeviceSilent,
+    DeviceUnreachable,
+    ImageNotRunning,
+    NotReady,
+)
+from cryofw.device.examination import require_application
+from cryofw.device.upload import require_settled
+from cryofw.smp import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cryofw.device.boot import BootWatcher
+    from cryofw.device.examination import Examiner
+    from cryofw.device.link import Link
+    from cryofw.device.observation import Observation
+    from cryofw.device.target import Target
+    from cryofw.smp import Request
+
+
+@dataclass(frozen=True)
+class RestoreReport:
+    """How a device came back to its last good image.
+
+    Attributes:
+        observation: read back at the end: the last good image, active and confirmed.
+        uploaded: it had to be uploaded; False: the other slot still held it.
+    """
+
+    observation: Observation
+    uploaded: bool
+
+
+class Trial:
+    """Moves one device between its two images."""
+
+    def __init__(self, target: Target, link: Link, examiner: Examiner, boot: BootWatcher) -> None:
+        self._target = target
+        self._link = link
+        self._examiner = examiner
+        self._boot = boot
+
+    async def test(self, image_hash: str) -> Observation:
+        """Mark the image in the other slot for one test boot; return the state read back.
+
+        Raises:
+            NotReady: not settled, runs it already, or no slot holds it.
+            InRecovery: serial recovery answers.
+            RequestFailed: the device refused.
+            ChangeNotSeen: it accepted, but shows nothing pending.
+            DeviceSilent, DeviceUnreachable: no answer.
+        """
+        await self._examiner.require_same_device()
+        seen = await self._examiner.observe()
+        slot = seen.slot_holding(image_hash)
+        if slot is not None and slot.pending and not slot.permanent and not seen.test_boot:
+            return seen
+        self._require_testable(seen, image_hash)
+        return await self._change(
+            messages.mark_for_test(bytes.fromhex(image_hash)),
+            "mark the image for test",
+            done=lambda now: _marked(now, image_hash),
+            still=lambda now: self._require_testable(now, image_hash),
+        )
+
+    async def confirm(self, expected_hash: str, boot_id: int | None = None) -> Observation:
+        """Confirm what runs, if it is `expected_hash` in the boot `boot_id`; read it back.
+
+        The request names no hash: if the device reverted this very moment, it confirms the old
+        image, where a confirmation by hash would make the new one permanent.
+
+        Args:
+            expected_hash: hash in hex that must run, before and after.
+            boot_id: boot that must last, before and after; None: any.
+
+        Raises:
+            ImageNotRunning: another image runs.
+            BootChanged: the device has booted since.
+            InRecovery: serial recovery answers.
+            RequestFailed: the device refused.
+            ChangeNotSeen: it accepted, but is not confirmed.
+            DeviceSilent, DeviceUnreachable: no answer.
+        """
+        await self._examiner.require_same_device()
+        seen = await self._examiner.observe()
+        self._require_running(seen, expected_hash, boot_id)
+        if seen.settled:
+            return seen
+        boot_id = boot_id if boot_id is not None else seen.boot_id
+        seen = await self._change(
+            messages.confirm_image(),
+            "confirm the image",
+            done=lambda now: now.settled and now.active_hash == expected_hash,
+            still=lambda now: self._require_running(now, expected_hash, boot_id),
+        )
+        self._require_running(seen, expected_hash, boot_id)
+        return seen
+
+    async def revert(self, old_hash: str) -> Observation:
+        """Reset a device out of a test boot and see that `old_hash` runs, confirmed.
+
+        Raises:
+            ImageNotRunning: another image runs afterwards.
+            As `BootWatcher.reset` and `BootWatcher.wait_for_boot`.
+        """
+        await self._examiner.require_same_device()
+        seen = await self._boot.application()
+        if not (seen.settled and seen.active_hash == old_hash):
+            before = seen
+            await self._boot.reset()
+            seen = await self._boot.wait_for_boot(before)
+        self._require_running(seen, old_hash, None)
+        require_settled(seen, self._target.name)
+        return seen
+
+    async def restore(
+        self, last_good_hash: str, upload: Callable[[], Awaitable[object]] | None
+    ) -> RestoreReport:
+        """Bring back the last good image after a newer one was confirmed.
+
+        Any reset on the way returns to the newer one, so the old image is confirmed as soon as
+        its hash runs. May be called again after an interruption: it goes on where it stood.
+
+        Args:
+            last_good_hash: hash in hex.
+            upload: uploads it, for when the other slot does not hold it any more.
+
+        Raises:
+            NotReady: the image is not on the device and `upload` is None.
+            As `test`, `confirm`, `BootWatcher.wait_for_boot` and the upload.
+        """
+        seen = await self._boot.application()
+        await self._examiner.require_same_device()
+        uploaded = False
+        if seen.active_hash != last_good_hash:
+            if seen.slot_holding(last_good_hash) is None:
+                uploaded = await self._fetch(last_good_hash, upload)
+            before = await self.test(last_good_hash)
+            await self._boot.reset()
+            seen = await self._boot.wait_for_boot(before)
+        seen = await self.confirm(last_good_hash, seen.boot_id)
+        return RestoreReport(seen, uploaded)
+
+    async def _fetch(self, image_hash: str, upload: Callable[[], Awaitable[object]] | None) -> bool:
+        if upload is None:
+            raise NotReady(
+                f"{self._target.name} does not hold its last good image any more",
+                why=f"no slot holds {image_hash}",
+                hint="Give the image file, so that it can be uploaded.",
+            )
+        await upload()
+        return True
+
+    async def _change(
+        self,
+        request: Request,
+        doing: str,
+        *,
+        done: Callable[[Observation], bool],
+        still: Callable[[Observation], None],
+    ) -> Observation:
+        """Send a change, and again only when the state proves that it was not carried out.
+
+        Args:
+            request: the change.
+            doing: in words.
+            done: tells from an observation that it was carried out.
+            still: raises when the change is not wanted any more.
+        """
+        tries = self._target.retries.count + 1
+        while True:
+            tries -= 1
+            failure: DeviceSilent | DeviceUnreachable | None = None
+            try:
+                await self._link.ask(request, doing, attempts=1)
+            except (DeviceSilent, DeviceUnreachable) as error:
+                failure = error
+            seen = await self._examiner.observe()
+            await self._examiner.require_same_device()
+            if done(seen):
+                return seen
+            still(seen)
+            if failure is None:
+                raise ChangeNotSeen(
+                    f"{self._target.name} did not {doing}",
+                    why=f"it agreed, but its state is {_flags(seen)}",
+                    hint="Its flash may be faulty: read its log lines.",
+                )
+            if not tries:
+                raise failure
+            self._link.count_repeat()
+
+    def _require_testable(self, seen: Observation, image_hash: str) -> None:
+        require_application(seen, self._target.name)
+        if seen.active_hash == image_hash:
+            raise NotReady(
+                f"{self._target.name} runs this image already",
+                why=f"{image_hash} is active, {'not confirmed' if seen.test_boot else 'confirmed'}",
+                hint="There is nothing to test." if seen.settled else "It is in its test boot.",
+            )
+        require_settled(seen, self._target.name)
+        if seen.slot_holding(image_hash) is None:
+            raise NotReady(
+                f"{self._target.name} does not hold the image",
+                why=f"slot 1 holds {seen.other_hash or 'nothing'}, wanted {image_hash}",
+                hint="Upload it first.",
+            )
+
+    def _require_running(self, seen: Observation, expected_hash: str, boot_id: int | None) -> None:
+        require_application(seen, self._target.name)
+        if seen.active_hash != expected_hash:
+            raise ImageNotRunning(
+                f"{self._target.name} does not run the image that was expected",
+                why=f"{seen.active_hash} runs, expected {expected_hash}",
+                hint="It reverted, or its bootloader found the image not valid.",
+            )
+        if boot_id is not None and seen.boot_id != boot_id:
+            raise BootChanged(
+                f"{self._target.name} has booted since it was watched",
+                why=f"boot {seen.boot_id}, watched was boot {boot_id}",
+                hint="Watch it anew: what was measured belongs to another boot.",
+            )
+
+
+def _marked(seen: Observation, image_hash: str) -> bool:
+    slot = seen.slot_holding(image_hash)
+    return slot is not None and slot.pending
+
+
+def _flags(seen: Observation) -> str:
+    names = ("active", "confirmed", "pending", "permanent", "bootable")
+    return "; ".join(
+        f"slot {slot.slot} {slot.hash[:12]} "
+        + (" ".join(name for name in names if getattr(slot, name)) or "no flag")
+        for slot in seen.slots
+    )
