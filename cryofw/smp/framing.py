@@ -124,6 +124,11 @@ class FrameDecoder:
         self._packet = b""
         self._events: list[FrameEvent] = []
 
+    @property
+    def held(self) -> int:
+        """Bytes held until more come; bounded by a log piece and a packet."""
+        return len(self._tail) + len(self._packet)
+
     def feed(self, data: bytes) -> list[FrameEvent]:
         """Take the next bytes and return what they completed, in order."""
         if self._tail:
