@@ -2,20 +2,29 @@
 
 Signing has two steps, so that the private key may live anywhere: `build_image` gives what is to
 be signed, `attach` takes the signature and proves it. `verify_image` is the only judge of trust.
+
+Names are imported from their module when they are first used: signing does not pay for judging,
+reading .bin not for reading .elf.
 """
 
-from cryofw.image.build import ImageOptions, UnsignedImage, attach, build_image
-from cryofw.image.dependency import Dependency, parse_dependencies
-from cryofw.image.errors import ImageError, ImageRejected
-from cryofw.image.header import Header, HeaderFlag
-from cryofw.image.image import Image, parse_image
-from cryofw.image.payload import Payload, PayloadKind, read_payload
-from cryofw.image.publickey import Algorithm, PublicKey
-from cryofw.image.report import ImageReport, TlvReport, inspect_image
-from cryofw.image.tlv import Tlv, TlvType
-from cryofw.image.trailer import TrailerLayout
-from cryofw.image.verify import VerifiedImage, verify_image
-from cryofw.image.version import Version
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryofw.image.build import ImageOptions, UnsignedImage, attach, build_image
+    from cryofw.image.dependency import Dependency, parse_dependencies
+    from cryofw.image.errors import ImageError, ImageRejected
+    from cryofw.image.header import Header, HeaderFlag
+    from cryofw.image.image import Image, parse_image
+    from cryofw.image.payload import Payload, PayloadKind, read_payload
+    from cryofw.image.publickey import Algorithm, PublicKey
+    from cryofw.image.report import ImageReport, TlvReport, inspect_image
+    from cryofw.image.tlv import Tlv, TlvType
+    from cryofw.image.trailer import TrailerLayout
+    from cryofw.image.verify import VerifiedImage, verify_image
+    from cryofw.image.version import Version
 
 __all__ = [
     "Algorithm",
@@ -45,3 +54,41 @@ __all__ = [
     "read_payload",
     "verify_image",
 ]
+
+_MODULES = {
+    "Algorithm": "publickey",
+    "Dependency": "dependency",
+    "Header": "header",
+    "HeaderFlag": "header",
+    "Image": "image",
+    "ImageError": "errors",
+    "ImageOptions": "build",
+    "ImageRejected": "errors",
+    "ImageReport": "report",
+    "Payload": "payload",
+    "PayloadKind": "payload",
+    "PublicKey": "publickey",
+    "Tlv": "tlv",
+    "TlvReport": "report",
+    "TlvType": "tlv",
+    "TrailerLayout": "trailer",
+    "UnsignedImage": "build",
+    "VerifiedImage": "verify",
+    "Version": "version",
+    "attach": "build",
+    "build_image": "build",
+    "inspect_image": "report",
+    "parse_dependencies": "dependency",
+    "parse_image": "image",
+    "read_payload": "payload",
+    "verify_image": "verify",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,7 +1,9 @@
 """ELF executables: the segments that a loader would put into flash (System V ABI, chapters 4-5).
 
 A segment goes to its physical address, where its initial content lies in flash; the virtual one
-of `.data` is in RAM. This is what `objcopy -O binary` writes.
+of `.data` is in RAM. Linkers like to put the file's own headers into the first segment where an
+image header leaves room before the code; those are left out. So this is what `objcopy -O binary`
+writes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ _IDENT_SIZE: Final = 16
 _LITTLE_ENDIAN: Final = 1
 _EXECUTABLE: Final = 2
 _LOAD: Final = 1
-_MOST_SEGMENTS: Final = 1024
+_ALLOCATED: Final = 0x2
+_NO_CONTENT: Final = 8
+_MOST_ENTRIES: Final = 65_535
 _FILLER: Final = 0x00
 
 
@@ -31,14 +35,53 @@ class _Class:
     offset: int
     address: int
     file_size: int
+    section: struct.Struct
 
 
 _CLASSES: Final = {
     # p_type, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_flags, p_align
-    1: _Class(struct.Struct("<HHIIIIIHHHHHH"), struct.Struct("<IIIIIIII"), 1, 3, 4),
+    1: _Class(
+        struct.Struct("<HHIIIIIHHHHHH"),
+        struct.Struct("<IIIIIIII"),
+        *(1, 3, 4),
+        struct.Struct("<IIIIIIIIII"),
+    ),
     # p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align
-    2: _Class(struct.Struct("<HHIQQQIHHHHHH"), struct.Struct("<IIQQQQQQ"), 2, 4, 5),
+    2: _Class(
+        struct.Struct("<HHIQQQIHHHHHH"),
+        struct.Struct("<IIQQQQQQ"),
+        *(2, 4, 5),
+        struct.Struct("<IIQQQQIIQQ"),
+    ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Where a table of the file lies: its offset, bytes of an entry, number of entries."""
+
+    name: str
+    start: int
+    entry_size: int
+    count: int
+
+    def rows(self, data: bytes, layout: struct.Struct) -> list[tuple[int, ...]]:
+        """The entries' fields.
+
+        Raises:
+            ImageError: the table is not of this layout, or not within the file.
+        """
+        if not self.count:
+            return []
+        if self.entry_size != layout.size or self.count > _MOST_ENTRIES:
+            raise ImageError(
+                "The .elf file is damaged",
+                why=f"{self.count} {self.name} headers of {self.entry_size} bytes",
+            )
+        end = self.start + self.count * self.entry_size
+        if end > len(data):
+            raise ImageError("The .elf file is cut off", why=f"inside its {self.name} headers")
+        return list(layout.iter_unpack(memoryview(data)[self.start : end]))
 
 
 def read_elf(data: bytes) -> tuple[int, bytes]:
@@ -49,7 +92,7 @@ def read_elf(data: bytes) -> tuple[int, bytes]:
             that overlap.
     """
     layout = _layout(data)
-    kind, _machine, _version, _entry, table, _sections, _flags, _size, entry_size, count, *_ = (
+    kind, _machine, _version, _entry, segments, sections, _flags, _size, *tables, _names = (
         layout.header.unpack_from(data, _IDENT_SIZE)
     )
     if kind != _EXECUTABLE:
@@ -58,19 +101,21 @@ def read_elf(data: bytes) -> tuple[int, bytes]:
             why=f"its type is {kind}",
             hint="give the linked program, not an object file or a library",
         )
-    if entry_size != layout.segment.size or count > _MOST_SEGMENTS:
-        raise ImageError(
-            "The .elf file is damaged",
-            why=f"{count} program headers of {entry_size} bytes",
-        )
-    if table + entry_size * count > len(data):
-        raise ImageError("The .elf file is cut off", why="inside its program headers")
     chunks = []
-    for position in range(table, table + entry_size * count, entry_size):
-        fields = layout.segment.unpack_from(data, position)
-        if fields[0] == _LOAD and fields[layout.file_size]:
-            offset, size = fields[layout.offset], fields[layout.file_size]
-            chunks.append((fields[layout.address], _segment(data, offset, size)))
+    for fields in _Table("program", segments, *tables[:2]).rows(data, layout.segment):
+        offset, size = fields[layout.offset], fields[layout.file_size]
+        if fields[0] != _LOAD or not size:
+            continue
+        if offset + size > len(data):
+            raise ImageError(
+                "The .elf file is cut off",
+                why=f"a segment ends at byte {offset + size}, the file at {len(data)}",
+            )
+        skipped = 0
+        if offset == 0:
+            table = _Table("section", sections, *tables[2:])
+            skipped = _first_content(table.rows(data, layout.section), size)
+        chunks.append((fields[layout.address] + skipped, data[offset + skipped : offset + size]))
     return join_chunks(chunks, filler=_FILLER)
 
 
@@ -85,16 +130,19 @@ def _layout(data: bytes) -> _Class:
     return layout
 
 
-def _segment(data: bytes, offset: int, size: int) -> bytes:
-    if offset + size > len(data):
-        raise ImageError(
-            "The .elf file is cut off",
-            why=f"a segment ends at byte {offset + size}, the file at {len(data)}",
-        )
-    if offset == 0:
+def _first_content(sections: list[tuple[int, ...]], end: int) -> int:
+    """Where the program begins in a segment that begins with the file's own headers."""
+    # sh_name, sh_type, sh_flags, sh_addr, sh_offset, sh_size, ...
+    starts = [
+        offset
+        for _name, kind, flags, _address, offset, size, *_ in sections
+        if flags & _ALLOCATED and kind != _NO_CONTENT and size and 0 < offset < end
+    ]
+    if not starts:
         raise ImageError(
             "The .elf file would flash its own file header",
-            why="its first segment begins at byte 0 of the file",
+            why="its first segment begins at byte 0 of the file, and no section says where the "
+            "program begins",
             hint="link with -n (--nmagic), so that only the program is loaded",
         )
-    return data[offset : offset + size]
+    return min(starts)

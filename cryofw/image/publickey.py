@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 _RSA_EXPONENT: Final = 65537
 _SALT_SIZE: Final = 32
+_SMALL_ORDER_POINTS: Final = {
+    bytes(32),
+    b"\x01" + bytes(31),
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+    *(bytes([low]) + b"\xff" * 30 + b"\x7f" for low in (0xEC, 0xED, 0xEE)),
+}
 
 
 class Algorithm(StrEnum):
@@ -63,7 +70,7 @@ class PublicKey:
         """Read a public key in PEM.
 
         Raises:
-            ImageError: not a public key, a private one, or one that MCUboot images cannot use.
+            ImageError: not one public key, a private one, or one that no image may be signed with.
         """
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -73,6 +80,8 @@ class PublicKey:
                 "This is a private key where a public one belongs",
                 hint="give the .pub.pem file that lies beside it",
             )
+        if pem.count(b"-----BEGIN ") != 1:
+            raise ImageError("This is not one public key in PEM")
         try:
             key = load_pem_public_key(pem)
         except (ValueError, UnsupportedAlgorithm) as error:
@@ -159,12 +168,21 @@ def _described(key: object) -> tuple[Algorithm, bytes]:
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         )
     if isinstance(key, ed25519.Ed25519PublicKey):
+        _refuse_small_order(key.public_bytes_raw())
         return Algorithm.ED25519, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if isinstance(key, rsa.RSAPublicKey):
         return _rsa_algorithm(key), key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
     raise ImageError(
         "Images cannot be signed with this kind of key", why=f"it is a {type(key).__name__}"
     )
+
+
+def _refuse_small_order(point: bytes) -> None:
+    """Refuse the few points for which anybody can write a signature that verifies."""
+    if point[:-1] + bytes([point[-1] & 0x7F]) in _SMALL_ORDER_POINTS:
+        raise ImageError(
+            "This is a worthless Ed25519 key", why="its point has a small order: no secret needed"
+        )
 
 
 def _rsa_algorithm(key: RSAPublicKey) -> Algorithm:

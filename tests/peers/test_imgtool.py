@@ -397,8 +397,8 @@ def test_a_private_key_of_imgtool_is_a_plain_pem(ed25519: ImgtoolKey) -> None:
     assert PublicKey.from_pem(pem) == ed25519.public
 
 
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["-Wl,-n", "-Wl,-z,max-page-size=0x1000"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A linked Cortex-M program with code, initialised data in RAM and a gap in flash."""
     if shutil.which("arm-none-eabi-gcc") is None:
         pytest.skip("arm-none-eabi-gcc is not installed")
@@ -416,7 +416,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         " .far 0x08000400 : { *(.far) }\n"
         " /DISCARD/ : { *(.ARM*) *(.comment) }\n}\n"
     )
-    flags = ["-mcpu=cortex-m3", "-mthumb", "-nostdlib", "-Wl,-n", "-Wl,-T,a.ld"]
+    flags = ["-mcpu=cortex-m3", "-mthumb", "-nostdlib", request.param, "-Wl,-T,a.ld"]
     subprocess.run(["arm-none-eabi-gcc", *flags, "-o", "a.elf", "a.c"], cwd=directory, check=True)
     return directory / "a.elf"
 

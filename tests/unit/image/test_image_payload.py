@@ -131,3 +131,17 @@ def test_refuses_to_flash_the_elf_header_itself() -> None:
     struct.pack_into("<I", data, 52 + 4, 0)  # p_offset of the first segment
     with pytest.raises(ImageError, match="own file header"):
         read_payload(bytes(data), "elf")
+
+
+def test_leaves_out_the_elf_header_where_a_section_says_what_follows() -> None:
+    content = bytearray(elf_file((0x0800_0000, b"text")))
+    start = len(content) - 4
+    struct.pack_into("<I", content, 52 + 4, 0)
+    struct.pack_into("<I", content, 52 + 16, len(content))  # p_filesz
+    struct.pack_into("<I", content, 32, len(content))  # e_shoff
+    struct.pack_into("<HH", content, 46, 40, 2)  # e_shentsize, e_shnum
+    sections = bytes(40) + struct.pack("<10I", 0, 1, 2, 0, start, 4, 0, 0, 4, 0)
+    payload = read_payload(bytes(content) + sections, "elf")
+    assert (payload.address, payload.data) == (0x0800_0000 + start, b"text")
+    with pytest.raises(ImageError, match="section headers"):
+        read_payload(bytes(content) + sections[:-1], "elf")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -103,6 +104,36 @@ def test_refuses_a_private_key_where_a_public_one_belongs() -> None:
     with pytest.raises(ImageError, match="private key") as caught:
         PublicKey.from_pem(pem)
     assert pem.splitlines()[1].decode() not in str(caught.value)
+
+
+def test_refuses_a_file_of_two_keys(image_keys: Keys) -> None:
+    with pytest.raises(ImageError, match="not one public key"):
+        PublicKey.from_pem(b"".join(key.pem for key, _ in image_keys.values()))
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        *(bytes(32), b"\x01" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"),
+        bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"),
+    ],
+)
+def test_refuses_an_ed25519_key_that_anybody_can_sign_with(point: bytes) -> None:
+    key = ed25519.Ed25519PublicKey.from_public_bytes(point)
+    signature = b"\x01" + bytes(63)  # the neutral point, and S = 0: no secret in it
+    assert any(accepts(key, signature, bytes([number])) for number in range(200))
+    with pytest.raises(ImageError, match="worthless"):
+        PublicKey.from_pem(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+
+
+def accepts(key: ed25519.Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
 
 
 def test_a_key_must_be_what_it_says(image_keys: Keys) -> None:

@@ -409,6 +409,13 @@ def test_padding_without_room_for_a_trailer(quick: Forge) -> None:
     assert "no trailer" in quick.refused(data, slot_size=len(data))
 
 
+def test_padding_that_is_just_the_smallest_trailer(image_keys: Keys, quick: Forge) -> None:
+    overwrite_only = TrailerLayout(overwrite_only=True)
+    size = len(padded(image_keys, pad=False)) + overwrite_only.size
+    data = padded(image_keys, slot_size=size, trailer=overwrite_only)
+    assert verify_image(data, [quick.key], slot_size=size).padded
+
+
 def test_confirmed_on_flash_that_erases_to_zero(image_keys: Keys, quick: Forge) -> None:
     data = bytearray(padded(image_keys, erased_value=0))
     data[-24] = 1
