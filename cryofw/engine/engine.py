@@ -42,7 +42,7 @@ class Hands(Protocol):
     async def metrics(self, device: str) -> MetricSample:
         """One sample of the calibration metrics; without values if the device gives none."""
 
-    async def let_go(self, device: str) -> None:
+    async def let_go(self, device: str, state: DeviceState) -> None:
         """Give back the lease, unless a test boot needs it, and close the line."""
 
 
@@ -113,7 +113,7 @@ class Engine:
     async def _let_go(self) -> None:
         for name, progress in self._rollout.state.devices.items():
             if progress.state is not DeviceState.PENDING:
-                await self._hands.let_go(name)
+                await self._hands.let_go(name, progress.state)
 
     def _take(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         """Decide, write down, and only then act."""

@@ -77,9 +77,7 @@ def _no_baseline(device: DeviceProgress) -> Next:
     if device.watch.samples_asked < _BASELINE_PATIENCE * need:
         return None
     counts = ", ".join(f"{n} {j.baseline_count}" for n, j in device.watch.judges.items())
-    why = (
-        f"no baseline: {device.watch.samples_asked} samples asked, {need} fresh needed: {counts}"
-    )
+    why = f"no baseline: {device.watch.samples_asked} samples asked, {need} fresh needed: {counts}"
     return e.DeviceRefused(device.name, why, "see why its metrics are missing or stale")
 
 

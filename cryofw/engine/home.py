@@ -1,0 +1,130 @@
+"""The home of a journal: one state directory with everything that must outlive a process.
+
+journal.jsonl, checkpoint.json   the log that is the truth
+rollouts/<id>/plan.json          what was decided to do, by its digest
+rollouts/<id>/readings.jsonl     raw heartbeats and metrics
+images/<hash>.bin                verified firmware: the release and every way back
+requests/<id>/                   what people ask of a rollout that another process runs
+sim/                             the simulated devices, if there are any
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryofw.engine.reading_log import ReadingLog
+from cryofw.engine.request_box import RequestBox
+from cryofw.errors import BadInput, VerificationFailed
+from cryofw.journal import JOURNAL_NAME, FileStorage, Journal, read_journal
+from cryofw.release import ImageStore
+from cryofw.rollout import Plan, Rollout, parse_plan
+from cryofw.rollout.history import History, RolloutSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cryofw.clock import Clock
+    from cryofw.image import PublicKey
+    from cryofw.journal import Record, Storage
+
+
+class Home:
+    """One state directory.
+
+    Args:
+        directory: made on the first write.
+        storage: where entries lie; the directory's files by default.
+    """
+
+    def __init__(self, directory: Path, storage: Storage | None = None) -> None:
+        self.directory = directory
+        self.storage: Storage = storage or FileStorage(directory)
+
+    def open_journal(self, clock: Clock, who: str) -> Journal:
+        """The journal, locked for writing; raises as `Journal.open`."""
+        return Journal.open(self.storage, clock=clock, who=who)
+
+    def records(self) -> Sequence[Record]:
+        """All records, verified against the checkpoint; empty when there is no journal yet.
+
+        Raises:
+            JournalCorrupt: the journal does not verify.
+        """
+        if not self.storage.exists(JOURNAL_NAME):
+            return ()
+        return read_journal(self.storage).records
+
+    def history(self) -> History:
+        """The fold over all records."""
+        return History.fold(self.records())
+
+    def image_store(self, keys: Sequence[PublicKey]) -> ImageStore:
+        """The images, verified with `keys`."""
+        return ImageStore(self.storage, keys)
+
+    def readings(self, rollout: str) -> ReadingLog:
+        """The raw readings of a rollout."""
+        return ReadingLog(self.storage, rollout)
+
+    def requests(self, rollout: str) -> RequestBox:
+        """The requests to a rollout."""
+        return RequestBox(self.storage, rollout)
+
+    def save_plan(self, plan: Plan) -> None:
+        """Keep a plan before its rollout starts."""
+        self.storage.write_atomic(_plan_name(plan.rollout), plan.canonical)
+
+    def load_plan(self, summary: RolloutSummary) -> Plan:
+        """The plan of a rollout, checked against the digest in the journal.
+
+        Raises:
+            VerificationFailed: it is missing or another one.
+        """
+        name = _plan_name(summary.rollout)
+        hint = "restore the state directory from its backup"
+        if not self.storage.exists(name):
+            raise VerificationFailed(f"{name} is missing", hint=hint)
+        plan = parse_plan(self.storage.read(name), name)
+        if plan.digest != summary.plan_digest:
+            raise VerificationFailed(
+                f"{name} is not the plan of rollout {summary.rollout}",
+                why=f"its digest is {plan.digest[:16]}, the journal says "
+                f"{summary.plan_digest[:16]}",
+                hint=hint,
+            )
+        return plan
+
+    def find(self, rollout: str | None) -> RolloutSummary:
+        """A rollout by id, or by an unambiguous beginning of it; the latest when None.
+
+        Raises:
+            BadInput: there is none, or several.
+        """
+        rollouts = self.history().rollouts
+        if not rollouts:
+            raise BadInput(
+                f"there is no rollout in {self.directory}", hint="start one with `cryofw deploy`"
+            )
+        if rollout is None:
+            return list(rollouts.values())[-1]
+        found = [s for name, s in rollouts.items() if name.startswith(rollout)]
+        if len(found) != 1:
+            known = ", ".join(list(rollouts)[-5:])
+            what = "no rollout" if not found else f"{len(found)} rollouts"
+            raise BadInput(f"{what} called {rollout}", why=f"the latest are: {known}")
+        return found[0]
+
+    def fold_rollout(self, plan: Plan, records: Sequence[Record]) -> Rollout:
+        """A rollout as the journal and its raw readings have it, ready to go on."""
+        rollout = Rollout.from_records(plan, records)
+        rollout.state.restart()
+        for device, attempt, phase, reading in self.readings(plan.rollout).load():
+            progress = rollout.state.devices.get(device)
+            if progress is not None and progress.attempt == attempt:
+                progress.watch.observe(reading, phase)
+        return rollout
+
+
+def _plan_name(rollout: str) -> str:
+    return f"rollouts/{rollout}/plan.json"

@@ -1,0 +1,154 @@
+"""What the whole journal says: rollouts, what runs where, who is in quarantine. A fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryofw.rollout import events as e
+from cryofw.rollout.record import step_from_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cryofw.journal import Record
+
+
+@dataclass(slots=True)
+class RolloutSummary:
+    """One rollout as the journal has it.
+
+    Attributes:
+        ended: how it ended; None while it is open.
+        paused: what it waits for; empty if nothing.
+    """
+
+    rollout: str
+    plan_digest: str
+    release: str
+    version: str
+    by: str
+    started: str
+    latest: str
+    stage: str = ""
+    ended: e.Ending | None = None
+    paused: str = ""
+    why: str = ""
+
+    @property
+    def word(self) -> str:
+        """One word for tables."""
+        if self.ended is not None:
+            return self.ended.value
+        return f"paused ({self.paused})" if self.paused else "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What was last read from a device: hash, how sure, when, in which rollout and why."""
+
+    hash: str
+    state: str
+    t: str
+    rollout: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Why nothing is sent to a device until a person clears it."""
+
+    why: str
+    hint: str
+    rollout: str
+    since: str
+
+
+@dataclass(slots=True)
+class History:
+    """Folded from all records of a journal, oldest first."""
+
+    rollouts: dict[str, RolloutSummary] = field(default_factory=dict)
+    devices: dict[str, Sighting] = field(default_factory=dict)
+    quarantine: dict[str, Quarantine] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def fold(cls, records: Iterable[Record]) -> History:
+        """The history of `records`."""
+        history = cls()
+        for record in records:
+            step = step_from_record(record)
+            if isinstance(step, e.Event):
+                history._take(record, step)
+        return history
+
+    @property
+    def open_rollout(self) -> RolloutSummary | None:
+        """The rollout that has not ended; there is never more than one."""
+        return next((r for r in self.rollouts.values() if r.ended is None), None)
+
+    def version(self, image_hash: str) -> str:
+        """The version of an image, or its shortened hash if no record names it."""
+        return self.versions.get(image_hash) or image_hash[:12] or "unknown"
+
+    def _take(self, record: Record, event: e.Event) -> None:
+        self._about_rollout(record, event)
+        self._about_device(record, event)
+        match event:
+            case e.DeviceQuarantined():
+                self.quarantine[event.device] = Quarantine(
+                    event.why, event.hint, record.rollout, record.t
+                )
+            case e.QuarantineCleared():
+                self.quarantine.pop(event.device, None)
+            case _:
+                pass
+
+    def _about_rollout(self, record: Record, event: e.Event) -> None:
+        if isinstance(event, e.RolloutStarted):
+            self.rollouts[record.rollout] = RolloutSummary(
+                record.rollout, event.plan, event.release, event.version,
+                event.by or record.who, record.t, record.t,
+            )  # fmt: skip
+            self.versions[event.release] = event.version
+        summary = self.rollouts.get(record.rollout)
+        if summary is None:
+            return
+        summary.latest = record.t
+        match event:
+            case e.RolloutResumed() | e.RollbackRequested():
+                summary.paused = summary.why = ""
+                summary.ended = None
+            case e.StageStarted():
+                summary.stage = event.stage
+            case e.RolloutPaused():
+                summary.paused, summary.why = event.needs, event.why
+            case e.RolloutEnded():
+                summary.ended, summary.paused = e.Ending(event.outcome), ""
+                summary.why = event.why
+            case _:
+                pass
+
+    def _about_device(self, record: Record, event: e.Event) -> None:
+        seen: tuple[str, str] | None = None
+        why = ""
+        match event:
+            case e.DeviceChecked():
+                seen = event.hash, "confirmed"
+                self.versions.setdefault(event.hash, event.version)
+            case e.DeviceSkipped() | e.ImageConfirmed():
+                seen = event.hash, "confirmed"
+            case e.TestBooted():
+                seen = event.hash, "test boot"
+            case e.DeviceReverted():
+                seen, why = (event.hash, "self-reverted"), event.why
+            case e.DeviceRolledBack():
+                seen, why = (event.hash, "rolled back"), event.how
+            case e.DeviceStuck():
+                seen, why = ("", "stuck"), event.why
+            case _:
+                pass
+        if seen is not None:
+            device = str(record.device)
+            self.devices[device] = Sighting(*seen, record.t, record.rollout, why)
