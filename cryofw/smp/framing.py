@@ -67,7 +67,13 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class BadFrame:
-    """A damaged frame, dropped: what was wrong and the bytes (of its last line) that showed it."""
+    """A damaged frame, dropped.
+
+    Attributes:
+        fault: what was wrong.
+        data: the line that showed it; of an incomplete packet its beginning without base64, of
+            an unreadable message the message.
+    """
 
     fault: FrameFault
     data: bytes

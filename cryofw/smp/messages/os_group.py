@@ -65,9 +65,9 @@ def reset(*, force: bool = False) -> Request:
     return Request(Op.WRITE, Group.OS, OsCommand.RESET, {"force": 1} if force else {})
 
 
-def read_app_info(format: str = "") -> Request:  # noqa: A002 - the field's name in SMP
-    """Ask what runs; `format` selects: "i" the board, "s" kernel, "v" its version, "a" all."""
-    body = {"format": format} if format else {}
+def read_app_info(selection: str = "") -> Request:
+    """Ask what runs; `selection`: "i" the board, "s" the kernel, "v" its version, "a" all."""
+    body = {"format": selection} if selection else {}
     return Request(Op.READ, Group.OS, OsCommand.APP_INFO, body)
 
 
