@@ -17,7 +17,6 @@ from cryofw.keys import (
     file_passphrase,
     first_of,
     load_file_signer,
-    load_keyring,
     read_public_key,
 )
 
@@ -57,6 +56,8 @@ def open_image_signer(key: str | None, keyring: Path, passphrase: PassphraseSour
     if key is not None and _is_path(key):
         path = Path(key)
         return load_file_signer(path, path.stem, Purpose.IMAGE, passphrase)
+    from cryofw.keys import load_keyring
+
     ring = load_keyring(keyring)
     name = ring.choose(Purpose.IMAGE).name if key is None else key
     return ring.signer(name, Purpose.IMAGE, passphrase)
@@ -76,6 +77,8 @@ def trusted_image_keys(keys: tuple[str, ...], keyring: Path) -> dict[str, Public
     trusted = {key: read_public_key(Path(key)) for key in keys if _is_path(key)}
     names = [key for key in keys if not _is_path(key)]
     if names or not keys:
+        from cryofw.keys import load_keyring
+
         ring = load_keyring(keyring)
         names = names or [e.name for e in ring.entries.values() if e.purpose is Purpose.IMAGE]
         trusted |= {name: ring.public_key(name, Purpose.IMAGE) for name in names}

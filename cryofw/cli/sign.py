@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,90 +16,55 @@ from cryofw.image import (
     ImageError,
     ImageOptions,
     Payload,
-    PayloadKind,
     TrailerLayout,
     attach,
     build_image,
     read_payload,
-    verify_image,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Literal, TypeAlias, TypedDict, Unpack
 
-    from cryofw.image import Dependency, Version
+    from cryofw.image import Dependency, PayloadKind, Version
     from cryofw.keys import Signer
+
+    _Dependencies: TypeAlias = tuple[tuple[Dependency, ...], ...]
+
+    class _Shape(TypedDict):
+        """The options that shape the image, under ImageOptions' names; sizes in bytes."""
+
+        version: Version
+        header_size: int
+        pad_header: bool | None
+        slot_size: int | None
+        align: int
+        max_align: int | None
+        max_sectors: int
+        overwrite_only: bool
+        security_counter: int | Literal["auto"] | None
+        load_addr: int
+        rom_fixed: int | None
+        board: str | None
+        pad: bool
+        confirm: bool
+        erased_value: int
+
 
 _KINDS: dict[str, PayloadKind] = {".hex": "hex", ".ihex": "hex", ".elf": "elf", ".axf": "elf"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class SignRequest:
-    """The options of the command line that shape the image; sizes in bytes."""
-
-    version: Version
-    header_size: int
-    pad_header: bool | None
-    slot_size: int | None
-    align: int
-    max_align: int | None
-    max_sectors: int
-    overwrite_only: bool
-    security_counter: int | str | None
-    dependencies: tuple[Dependency, ...]
-    load_addr: int
-    rom_fixed: int | None
-    board: str | None
-    pad: bool
-    confirm: bool
-    erased_value: int
-
-    def image_options(self, payload: Payload) -> ImageOptions:
-        """Return the options for one firmware.
-
-        Raises:
-            UsageError: they contradict each other or do not fit their fields.
-        """
-        pad_header = self.pad_header
-        if pad_header is None:
-            pad_header = any(payload.data[: self.header_size])
-        try:
-            return ImageOptions(
-                version=self.version,
-                header_size=self.header_size,
-                pad_header=pad_header,
-                slot_size=self.slot_size,
-                trailer=TrailerLayout(
-                    self.align, self.max_align, self.max_sectors, self.overwrite_only
-                ),
-                security_counter=cast("int | Literal['auto'] | None", self.security_counter),
-                dependencies=self.dependencies,
-                load_addr=self.load_addr,
-                rom_fixed=self.rom_fixed,
-                board=self.board,
-                pad=self.pad,
-                confirm=self.confirm,
-                erased_value=self.erased_value,
-            )
-        except ImageError as error:
-            raise UsageError(error.what, why=error.why, hint=error.hint) from error
-
-
-def sign_image(payload: Payload, options: ImageOptions, signer: Signer) -> bytes:
-    """Return a signed image that has passed the same check as `cryofw verify`.
+def sign_image(payload: Payload, options: ImageOptions, signer: Signer) -> tuple[bytes, bytes]:
+    """Return a signed image, whose signature has been checked, and its hash.
 
     Raises:
         ImageError: a firmware or options that make no image.
-        ImageRejected: a published development key, or an image that would be refused later.
+        ImageRejected: a published development key, or a signature that does not verify.
         KeyServiceUnreachable: the key did not sign.
     """
     unsigned = build_image(payload, options)
     signature = signer.sign(unsigned.to_sign(signer.public_key.algorithm))
-    data = attach(unsigned, signer.public_key, signature)
-    verify_image(
-        data, [signer.public_key], slot_size=options.slot_size, erased_value=options.erased_value
-    )
-    return data
+    return attach(unsigned, signer.public_key, signature), unsigned.hash
 
 
 @click.command()
@@ -150,23 +114,48 @@ def sign(
     passphrase_file: Path | None,
     force: bool,
     as_json: bool,
-    dependency: tuple[tuple[Dependency, ...], ...],
-    **shape: object,
+    dependency: _Dependencies,
+    **shape: Unpack[_Shape],
 ) -> None:
     """Sign the firmware IN (.bin, .hex or .elf) and write the MCUboot image OUT.
 
-    The image is checked as `cryofw verify` does before it is written.
+    The signature is checked before OUT is written.
     """
     _check_output(output)
     refuse_existing(output, force=force)
-    needed = tuple(each for group in dependency for each in group)
-    request = SignRequest(dependencies=needed, **shape)  # type: ignore[arg-type]  # click's names
     payload = read_payload(read_file(firmware, "firmware"), _kind(firmware))
-    options = request.image_options(payload)
+    options = _image_options(payload, dependency, shape)
     signer = open_image_signer(key, keyring, passphrase_source(passphrase_file))
-    data = sign_image(payload, options, signer)
+    data, digest = sign_image(payload, options, signer)
     write_file(output, data, force=force)
-    _report(output, data, options, signer, as_json)
+    _report(output, len(data), digest.hex(), options, signer, as_json)
+
+
+def _image_options(payload: Payload, dependency: _Dependencies, shape: _Shape) -> ImageOptions:
+    pad_header = shape["pad_header"]
+    if pad_header is None:
+        pad_header = any(payload.data[: shape["header_size"]])
+    try:
+        trailer = TrailerLayout(
+            shape["align"], shape["max_align"], shape["max_sectors"], shape["overwrite_only"]
+        )
+        return ImageOptions(
+            version=shape["version"],
+            header_size=shape["header_size"],
+            pad_header=pad_header,
+            slot_size=shape["slot_size"],
+            trailer=trailer,
+            security_counter=shape["security_counter"],
+            dependencies=tuple(each for group in dependency for each in group),
+            load_addr=shape["load_addr"],
+            rom_fixed=shape["rom_fixed"],
+            board=shape["board"],
+            pad=shape["pad"],
+            confirm=shape["confirm"],
+            erased_value=shape["erased_value"],
+        )
+    except ImageError as error:
+        raise UsageError(error.what, why=error.why, hint=error.hint) from error
 
 
 def _kind(path: Path) -> PayloadKind:
@@ -181,17 +170,16 @@ def _check_output(path: Path) -> None:
         )
 
 
-def _report(path: Path, data: bytes, options: ImageOptions, signer: Signer, as_json: bool) -> None:
-    from cryofw.image import parse_image
-
-    digest = parse_image(data).hash.hex()
+def _report(
+    path: Path, size: int, digest: str, options: ImageOptions, signer: Signer, as_json: bool
+) -> None:
     public = signer.public_key
     output = Output()
     if as_json:
         output.json(
             {
                 "file": str(path),
-                "size": len(data),
+                "size": size,
                 "version": str(options.version),
                 "hash": digest,
                 "key": {
@@ -204,6 +192,6 @@ def _report(path: Path, data: bytes, options: ImageOptions, signer: Signer, as_j
             }
         )
         return
-    output.status(Status.OK, "signed", f"{path}  {options.version}, {len(data)} bytes")
+    output.status(Status.OK, "signed", f"{path}  {options.version}, {size} bytes")
     output.line(f"  hash {digest}")
     output.line(f"  key  {signer.name} ({public.algorithm}, {public.key_hash.hex()[:16]})")

@@ -2,34 +2,43 @@
 
 A key in a file needs cryptography only. Keys in tokens and services come through
 securesystemslib, YAML through PyYAML; both are imported when a keyring asks for them.
+
+Names are imported from their module when they are first used, so that signing with a file does
+not pay for the keyring's reader.
 """
 
-from cryofw.keys.addition import with_entry
-from cryofw.keys.errors import (
-    Finding,
-    KeyFileError,
-    KeyRefused,
-    KeyringError,
-    KeyServiceUnreachable,
-)
-from cryofw.keys.file_signer import FileSigner, load_file_signer
-from cryofw.keys.key_file import (
-    create_file,
-    generate_key,
-    public_half,
-    read_public_key,
-    read_secret_file,
-)
-from cryofw.keys.keyring import KeyEntry, Keyring, load_keyring, parse_keyring
-from cryofw.keys.passphrase import (
-    PassphraseSource,
-    environment_passphrase,
-    file_passphrase,
-    first_of,
-    no_passphrase,
-)
-from cryofw.keys.purpose import Purpose
-from cryofw.keys.signer import Signer
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryofw.keys.addition import with_entry
+    from cryofw.keys.errors import (
+        Finding,
+        KeyFileError,
+        KeyRefused,
+        KeyringError,
+        KeyServiceUnreachable,
+    )
+    from cryofw.keys.file_signer import FileSigner, load_file_signer
+    from cryofw.keys.key_file import (
+        create_file,
+        generate_key,
+        public_half,
+        read_public_key,
+        read_secret_file,
+    )
+    from cryofw.keys.keyring import KeyEntry, Keyring, load_keyring, parse_keyring
+    from cryofw.keys.passphrase import (
+        PassphraseSource,
+        environment_passphrase,
+        file_passphrase,
+        first_of,
+        no_passphrase,
+    )
+    from cryofw.keys.purpose import Purpose
+    from cryofw.keys.signer import Signer
 
 __all__ = [
     "FileSigner",
@@ -57,3 +66,39 @@ __all__ = [
     "read_secret_file",
     "with_entry",
 ]
+
+_MODULES = {
+    "FileSigner": "file_signer",
+    "Finding": "errors",
+    "KeyEntry": "keyring",
+    "KeyFileError": "errors",
+    "KeyRefused": "errors",
+    "KeyServiceUnreachable": "errors",
+    "Keyring": "keyring",
+    "KeyringError": "errors",
+    "PassphraseSource": "passphrase",
+    "Purpose": "purpose",
+    "Signer": "signer",
+    "create_file": "key_file",
+    "environment_passphrase": "passphrase",
+    "file_passphrase": "passphrase",
+    "first_of": "passphrase",
+    "generate_key": "key_file",
+    "load_file_signer": "file_signer",
+    "load_keyring": "keyring",
+    "no_passphrase": "passphrase",
+    "parse_keyring": "keyring",
+    "public_half": "key_file",
+    "read_public_key": "key_file",
+    "read_secret_file": "key_file",
+    "with_entry": "addition",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
