@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from cryofw.image.version import Version
 
 _COUNTER: Final = struct.Struct("<I")
-_LARGEST_FILE: Final = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True)
@@ -118,14 +117,13 @@ class Image:
 def parse_image(data: bytes) -> Image:
     """Read an image file (binary) of any content.
 
-    Checked is the structure only: sizes, areas, records. Time and memory are bounded by the
-    size of the file.
+    Checked is the structure only: sizes, areas, records. Sizes are summed without wrapping at
+    32 bits, as a bootloader's may, and each sum is held against the file. Time and memory are
+    bounded by the size of the file.
 
     Raises:
         ImageError: not an MCUboot image, cut off, or sizes that do not agree.
     """
-    if len(data) > _LARGEST_FILE:
-        raise ImageError("The file is too large for an image", why=f"{len(data)} bytes")
     header = Header.decode(data)
     start = header.header_size + header.body_size
     protected: tuple[Tlv, ...] = ()

@@ -59,6 +59,12 @@ def test_hex_with_linear_addresses_gaps_and_disorder() -> None:
     assert payload.data == b"firm\xff\xff\xff\xfflate"
 
 
+def test_hex_data_may_end_at_a_64_kib_boundary() -> None:
+    lines = (record(0, 0xFFFE, b"ab"), record(4, 0, b"\0\1"), record(0, 0, b"c"), END)
+    payload = read_payload(hex_file(*lines), "hex")
+    assert (payload.address, payload.data) == (0xFFFE, b"abc")
+
+
 def test_hex_with_segment_addresses() -> None:
     payload = read_payload(hex_file(record(2, 0, b"\x10\x00"), record(0, 4, b"x"), END), "hex")
     assert (payload.address, payload.data) == (0x10004, b"x")

@@ -106,6 +106,12 @@ def test_refuses_a_private_key_where_a_public_one_belongs() -> None:
     assert pem.splitlines()[1].decode() not in str(caught.value)
 
 
+def test_a_digest_has_32_bytes(image_keys: Keys) -> None:
+    key, sign = image_keys[Algorithm.RSA_2048]
+    with pytest.raises(ImageRejected, match="31 bytes"):
+        key.verify_digest(sign(b"message"), bytes(31))
+
+
 def test_refuses_a_file_of_two_keys(image_keys: Keys) -> None:
     with pytest.raises(ImageError, match="not one public key"):
         PublicKey.from_pem(b"".join(key.pem for key, _ in image_keys.values()))
