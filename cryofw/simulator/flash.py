@@ -1,0 +1,284 @@
+"""NOR flash as a chip: sectors erase to ones, programming only clears bits, power may go any time.
+
+Every erased sector and every programmed page is one operation; a `PowerCut` armed on the chip
+lets the n-th operation tear (it is done in part) and raises `PowerLostError`, as the code that
+was running on the device would simply have ended there.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from cryofw.errors import CryofwError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PAGE_SIZE = 256
+"""Bytes that the chip programs at once: the grain at which a power cut can tear a write."""
+
+_INVERT = bytes(value ^ 0xFF for value in range(256))
+
+
+class FlashMisuseError(CryofwError):
+    """Code of the simulated device asked the chip for something it cannot do."""
+
+
+class PowerLostError(CryofwError):
+    """The supply failed in the middle of a flash operation; the device stops right there."""
+
+
+class FlashStorage(Protocol):
+    """Where the bits of one chip are kept; erased bytes read as 0xff."""
+
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Replace the bytes from `offset`, whatever was there."""
+
+
+class MemoryStorage:
+    """Sparse storage in memory; sectors that were never written cost nothing and are shared."""
+
+    def __init__(
+        self, size: int, *, block_size: int = 4096, blocks: Mapping[int, bytes] | None = None
+    ) -> None:
+        self.size = size
+        self._block_size = block_size
+        self._erased = b"\xff" * block_size
+        self._blocks: dict[int, bytes] = dict(blocks or {})
+
+    def copy(self) -> MemoryStorage:
+        """Return an independent chip with the same content; blocks are shared until written."""
+        return MemoryStorage(self.size, block_size=self._block_size, blocks=self._blocks)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`."""
+        first, start = divmod(offset, self._block_size)
+        last = (offset + length - 1) // self._block_size
+        if first >= last:
+            return self._blocks.get(first, self._erased)[start : start + length]
+        parts = [self._blocks.get(index, self._erased) for index in range(first, last + 1)]
+        return b"".join(parts)[start : start + length]
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Replace the bytes from `offset`, whatever was there."""
+        position = 0
+        while position < len(data):
+            index, start = divmod(offset + position, self._block_size)
+            part = data[position : position + self._block_size - start]
+            position += len(part)
+            if len(part) < self._block_size:
+                old = self._blocks.get(index, self._erased)
+                part = old[:start] + part + old[start + len(part) :]
+            if part == self._erased:
+                self._blocks.pop(index, None)
+            else:
+                self._blocks[index] = part
+
+
+class FileStorage:
+    """Storage in one sparse file, which survives the end of the process at any moment.
+
+    The file holds the bits inverted: a hole in a sparse file reads as zeros, so what was never
+    programmed needs no disk. Each change is one `pwrite`, so a killed process leaves the chip as
+    a power cut between two operations would.
+
+    Raises:
+        OSError: of the file system; `lab` translates it.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.size = size
+        self._path = path
+        self._descriptor = -1
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if os.fstat(self._descriptor).st_size != self.size:
+                os.ftruncate(self._descriptor, self.size)
+        return self._descriptor
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`."""
+        return os.pread(self._open(), length, offset).translate(_INVERT)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Replace the bytes from `offset`, whatever was there."""
+        os.pwrite(self._open(), data.translate(_INVERT), offset)
+
+    def close(self) -> None:
+        """Give the file descriptor back; the next access opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+@dataclass(frozen=True)
+class PowerCut:
+    """The supply fails in the n-th flash operation from now (0 is the next one).
+
+    `torn` is the share of that operation that is still done, 0 to 1.
+    """
+
+    after_operations: int
+    torn: float = 0.5
+
+
+@dataclass(frozen=True)
+class Activity:
+    """Work done by the chip: what it cost in time and heat is for others to say."""
+
+    erased_sectors: int = 0
+    programmed_bytes: int = 0
+
+
+class Flash:
+    """One chip: reads, sector erases and aligned writes, with an optional power cut."""
+
+    def __init__(
+        self, storage: FlashStorage, *, sector_size: int = 4096, write_size: int = 4
+    ) -> None:
+        if storage.size % sector_size:
+            raise FlashMisuseError(
+                "the flash size is no multiple of its sectors",
+                why=f"{storage.size} bytes in sectors of {sector_size}",
+            )
+        self.size = storage.size
+        self.sector_size = sector_size
+        self.write_size = write_size
+        self.generation = 0
+        self._storage = storage
+        self._cut: PowerCut | None = None
+        self._erased_sectors = 0
+        self._programmed_bytes = 0
+        self._erased_sector = b"\xff" * sector_size
+
+    def arm(self, cut: PowerCut | None) -> None:
+        """Let the supply fail as `cut` says; None disarms."""
+        self._cut = cut
+
+    def take_activity(self) -> Activity:
+        """Return the work done since the last call."""
+        activity = Activity(self._erased_sectors, self._programmed_bytes)
+        self._erased_sectors = self._programmed_bytes = 0
+        return activity
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`.
+
+        Raises:
+            FlashMisuseError: the range is not on the chip.
+        """
+        self._check(offset, length)
+        return self._storage.read(offset, length) if length else b""
+
+    def is_erased(self, offset: int, length: int) -> bool:
+        """Say whether all bytes of the range are 0xff."""
+        return self.read(offset, length) == b"\xff" * length
+
+    def erase(self, offset: int, length: int) -> None:
+        """Erase the sectors of the range, one operation each; erased ones are skipped.
+
+        Raises:
+            FlashMisuseError: the range does not consist of whole sectors.
+            PowerLostError: the armed power cut came; one sector may be torn.
+        """
+        self._check(offset, length)
+        if offset % self.sector_size or length % self.sector_size:
+            raise FlashMisuseError("an erase must cover whole sectors", why=f"{offset:#x}")
+        for start in range(offset, offset + length, self.sector_size):
+            if self._storage.read(start, self.sector_size) == self._erased_sector:
+                continue
+            torn = self._count_operation()
+            self.generation += 1
+            self._erased_sectors += 1
+            if torn is not None:
+                self._storage.write(start, self._erased_sector[: int(torn * self.sector_size)])
+                raise PowerLostError("the supply failed while a sector was erased")
+            self._storage.write(start, self._erased_sector)
+
+    def program(self, offset: int, data: bytes) -> None:
+        """Clear bits so that erased bytes become `data`; each page is one operation.
+
+        Raises:
+            FlashMisuseError: offset or length is not aligned to the write size.
+            PowerLostError: the armed power cut came; one page may be torn.
+        """
+        self._check(offset, len(data))
+        if offset % self.write_size or len(data) % self.write_size:
+            raise FlashMisuseError("a write is not aligned", why=f"{offset:#x}, {len(data)} bytes")
+        self.generation += 1
+        if self._cut is None:
+            self._clear_bits(offset, data)
+            self._programmed_bytes += len(data)
+            return
+        for start in range(0, len(data), PAGE_SIZE):
+            page = data[start : start + PAGE_SIZE]
+            torn = self._count_operation()
+            if torn is not None:
+                self._clear_bits(offset + start, page[: int(torn * len(page))])
+                raise PowerLostError("the supply failed while a page was programmed")
+            self._clear_bits(offset + start, page)
+            self._programmed_bytes += len(page)
+
+    def _clear_bits(self, offset: int, data: bytes) -> None:
+        if not data:
+            return
+        old = self._storage.read(offset, len(data))
+        if old.count(0xFF) != len(old):
+            cleared = int.from_bytes(old, "big") & int.from_bytes(data, "big")
+            data = cleared.to_bytes(len(data), "big")
+        self._storage.write(offset, data)
+
+    def _count_operation(self) -> float | None:
+        if self._cut is None:
+            return None
+        if self._cut.after_operations > 0:
+            self._cut = PowerCut(self._cut.after_operations - 1, self._cut.torn)
+            return None
+        torn, self._cut = self._cut.torn, None
+        return torn
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise FlashMisuseError(
+                "an access is outside the flash", why=f"{offset:#x}, {length} bytes"
+            )
+
+
+@dataclass(frozen=True)
+class FlashArea:
+    """A partition of a chip (one image slot); offsets count from its start."""
+
+    flash: Flash
+    start: int
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes; shorter at the end of the area."""
+        return self.flash.read(self.start + offset, max(0, min(length, self.size - offset)))
+
+    def program(self, offset: int, data: bytes) -> None:
+        """Program aligned bytes; see `Flash.program` for what it raises."""
+        if offset < 0 or offset + len(data) > self.size:
+            raise FlashMisuseError("a write is outside the slot", why=f"{offset:#x}")
+        self.flash.program(self.start + offset, data)
+
+    def erase(self, offset: int = 0, length: int | None = None) -> None:
+        """Erase whole sectors; see `Flash.erase` for what it raises."""
+        size = self.size - offset if length is None else length
+        if offset < 0 or offset + size > self.size:
+            raise FlashMisuseError("an erase is outside the slot", why=f"{offset:#x}")
+        self.flash.erase(self.start + offset, size)
+
+    def is_erased(self) -> bool:
+        """Say whether the whole area is erased."""
+        return self.flash.is_erased(self.start, self.size)

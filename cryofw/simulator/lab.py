@@ -1,0 +1,361 @@
+"""A simulated lab: controllers that outlive the process, behind `sim://` ports.
+
+The lab's clock advances only while a process runs the lab. Everything a device knows is kept
+after each change, so a command killed at any moment leaves devices that the next command finds
+exactly as they were, an upload in progress included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from cryofw.errors import BadInput, Refused
+from cryofw.simulator.controller import Ports, SimulatedController
+from cryofw.simulator.flash import FileStorage, MemoryStorage
+from cryofw.simulator.lab_file import read_description, write_description
+from cryofw.simulator.lab_store import (
+    STAGES,
+    DiskStore,
+    LabStore,
+    MemoryStore,
+    store_unusable,
+)
+from cryofw.simulator.physics import HeatedStage
+from cryofw.simulator.port import SimulatedPort
+from cryofw.simulator.ram import Mode, Ram, ResetCause
+from cryofw.simulator.spec import LabSpec, ThermalSpec
+from cryofw.simulator.validator import SignatureCheck
+from cryofw.transport import PortUnavailable, UnknownPort
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
+
+    from cryofw.image import PublicKey
+    from cryofw.simulator.faults import Fault, ScheduledFault
+    from cryofw.simulator.line import CallLater
+    from cryofw.simulator.spec import ControllerSpec
+
+SCHEME = "sim://"
+INSTALLED_S = 3600.0
+"""A new lab has been running for an hour: its devices are long up."""
+
+
+class SimulatedLab:
+    """All devices of a lab; an `Opener` for `sim://NAME` while it runs.
+
+    Made by `create`, `load` or `in_memory`; run as an async context manager, or by `start` and
+    `close`.
+    """
+
+    def __init__(self, spec: LabSpec, keys: Sequence[PublicKey], store: LabStore) -> None:
+        self.spec = spec
+        self._store = store
+        self._validator = SignatureCheck(keys)
+        self._specs = {one.name: one for one in spec.controllers}
+        self._controllers: dict[str, SimulatedController] = {}
+        self._stages: dict[str, HeatedStage] = {}
+        self._ports: dict[str, SimulatedPort] = {}
+        self._loop_time: Callable[[], float] | None = None
+        self._call_later: CallLater | None = None
+        self._offset_s = 0.0
+        self._sessions = 0
+        self._listeners: dict[str, Callable[[bytes], None]] = {}
+        self._unplugged: Callable[[str, float], None] | None = None
+
+    @classmethod
+    def create(
+        cls,
+        directory: Path,
+        spec: LabSpec,
+        *,
+        factory_image: bytes,
+        public_keys: Sequence[PublicKey],
+    ) -> Self:
+        """Lay out a new lab on disk: every device has run `factory_image` for an hour, confirmed.
+
+        `public_keys` are what the bootloaders trust. The lab is returned closed.
+
+        Raises:
+            BadInput: a bootloader with these keys would not start the image.
+            Refused: there is a lab already, or the directory cannot be written.
+        """
+        description = directory / "lab.json"
+        if description.exists():
+            raise Refused(
+                "there is a simulated lab already",
+                why=str(directory),
+                hint="remove the directory to begin a new one",
+            )
+        image = _factory_content(factory_image, spec, public_keys)
+        try:
+            devices = directory / "devices"
+            devices.mkdir(parents=True, exist_ok=True)
+            for stale in (*devices.iterdir(), directory / "clock", directory / "stages.json"):
+                stale.unlink(missing_ok=True)  # of a creation that was killed
+            for one in spec.controllers:
+                storage = FileStorage(devices / f"{one.name}.flash", 2 * one.slot_size)
+                storage.write(0, image)
+                storage.close()
+            write_description(description, spec, tuple(public_keys))
+        except OSError as error:
+            raise store_unusable(directory, error) from error
+        return cls.load(directory)
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Describe the lab that lies in `directory`; nothing runs before `start`.
+
+        Raises:
+            BadInput: there is none, or its description is damaged.
+        """
+        spec, keys = read_description(directory / "lab.json")
+        return cls(
+            spec, keys, DiskStore(directory, {one.name: one.slot_size for one in spec.controllers})
+        )
+
+    @classmethod
+    def in_memory(
+        cls, spec: LabSpec, *, factory_image: bytes, public_keys: Sequence[PublicKey]
+    ) -> Self:
+        """Make a lab that ends with the process; cheap enough for thousands of devices.
+
+        Raises:
+            BadInput: a bootloader with these keys would not start the image.
+        """
+        image = _factory_content(factory_image, spec, public_keys)
+        chips: dict[int, MemoryStorage] = {}
+        for size in {one.slot_size for one in spec.controllers}:
+            chips[size] = MemoryStorage(2 * size)
+            chips[size].write(0, image)
+        storages = {one.name: chips[one.slot_size].copy() for one in spec.controllers}
+        return cls(spec, public_keys, MemoryStore(storages))
+
+    # -- life
+
+    def start(
+        self,
+        *,
+        time: Callable[[], float] | None = None,
+        call_later: CallLater | None = None,
+    ) -> None:
+        """Take the lab for this process and let its clock run.
+
+        Time comes from the running event loop unless both ports are given.
+
+        Raises:
+            Refused: another process has it open, or its files cannot be used.
+            BadInput: what a device knows is damaged.
+        """
+        if time is None or call_later is None:
+            loop = asyncio.get_running_loop()
+            time, call_later = loop.time, loop.call_later
+        self._store.open()
+        try:
+            self._loop_time, self._call_later = time, call_later
+            self._offset_s = (self._store.clock_s or INSTALLED_S) - time()
+            self._load_stages()
+            for spec in self.spec.controllers:
+                self._start_controller(spec, call_later)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, OSError):
+                raise store_unusable(Path(), error) from error
+            raise
+
+    def close(self) -> None:
+        """Stop the clock and give the lab back; the devices keep what they know."""
+        for port in list(self._ports.values()):
+            port.lose("the lab was closed")
+        self._ports.clear()
+        for controller in self._controllers.values():
+            controller.detach()
+        self._controllers.clear()
+        if self._loop_time is not None:
+            self._store.advance(self.now_s())
+            self._loop_time = None
+        self._store.close()
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def now_s(self) -> float:
+        """Seconds of the lab's clock; it never goes back, also not between processes."""
+        assert self._loop_time is not None, "the lab is not running"
+        return self._offset_s + self._loop_time()
+
+    # -- devices
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every device of the lab."""
+        return tuple(self._specs)
+
+    def controller(self, name: str) -> SimulatedController:
+        """A running device.
+
+        Raises:
+            UnknownPort: no device has this name.
+        """
+        if name not in self._controllers:
+            raise UnknownPort(
+                f"the simulated lab has no device {name!r}",
+                hint=f"it has: {', '.join(list(self._specs)[:20])}",
+            )
+        return self._controllers[name]
+
+    def stage(self, cryostat: str) -> HeatedStage:
+        """The temperature stage of a cryostat."""
+        if cryostat not in self._stages:
+            self._stages[cryostat] = HeatedStage(self.spec.stages.get(cryostat, ThermalSpec()))
+        return self._stages[cryostat]
+
+    def power_cycle(self, name: str, off_s: float = 1.0) -> None:
+        """Do what a power hook does; raises UnknownPort as `controller` does."""
+        self.controller(name).power_cycle(off_s)
+
+    def inject(self, name: str, fault: Fault) -> None:
+        """Let a fault act on a device from now on; raises UnknownPort as `controller` does."""
+        self.controller(name).inject(fault)
+
+    def schedule(self, faults: Iterable[ScheduledFault]) -> None:
+        """Let faults come at their times, counted from now, while the lab runs."""
+        assert self._call_later is not None, "the lab is not running"
+        for one in faults:
+            inject = functools.partial(self.controller(one.device).inject, one.fault)
+            self._call_later(one.at_s, inject)
+
+    # -- lines
+
+    async def open(self, url: str, *, baud: int) -> SimulatedPort:
+        """Open `sim://NAME`; `baud` decides how long bytes take. See `Opener.open`."""
+        name = url.removeprefix(SCHEME)
+        controller = self.controller(name)
+        if name in self._listeners:
+            raise PortUnavailable(f"{url} is in use", why="another part of this program has it")
+        if controller.line.is_unplugged:
+            raise PortUnavailable(f"cannot open {url}", why="no such port: the cable is out")
+        port = SimulatedPort(name, on_close=self._close_port)
+        port.connect(self.attach(name, port.deliver, baud=baud))
+        self._ports[name] = port
+        return port
+
+    def attach(
+        self, name: str, listener: Callable[[bytes], None], *, baud: int
+    ) -> Callable[[bytes], None]:
+        """Connect a listener to a device's line; return what takes bytes for the device.
+
+        Each attachment is a link of its own (see `lease`).
+        """
+        controller = self.controller(name)
+        if self._specs[name].paced:
+            controller.line.set_baud(baud)
+        self._listeners[name] = listener
+        self._sessions += 1
+        session = int(self.now_s() * 1000) * 1000 + self._sessions
+
+        def receive(data: bytes) -> None:
+            self._store.advance(self.now_s())
+            controller.receive(data, session)
+
+        return receive
+
+    def detach(self, name: str) -> None:
+        """Disconnect the listener of a device."""
+        self._listeners.pop(name, None)
+
+    def watch_unplugging(self, callback: Callable[[str, float], None]) -> None:
+        """Tell whoever carries the lines elsewhere that a cable was pulled, and for how long."""
+        self._unplugged = callback
+
+    def _close_port(self, name: str) -> None:
+        self._ports.pop(name, None)
+        self.detach(name)
+
+    def _deliver(self, name: str, data: bytes) -> None:
+        listener = self._listeners.get(name)
+        if listener is not None:
+            listener(data)
+
+    def _unplug(self, name: str, for_s: float) -> None:
+        port = self._ports.get(name)
+        if port is not None:
+            port.lose("the cable was pulled")
+            self._close_port(name)
+        if self._unplugged is not None:
+            self._unplugged(name, for_s)
+
+    # -- what outlives the process
+
+    def _load_stages(self) -> None:
+        saved = self._store.load(STAGES)
+        try:
+            stages = json.loads(saved) if saved.strip() else {}
+            for name, heat in stages.items():
+                spec = self.spec.stages.get(name, ThermalSpec())
+                self._stages[name] = HeatedStage(spec, **heat)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise BadInput("the heat of the simulated stages is damaged", why=str(error)) from error
+
+    def _start_controller(self, spec: ControllerSpec, call_later: CallLater) -> None:
+        name = spec.name
+        saved = self._store.load(name)
+        try:
+            ram = Ram.from_json(saved) if saved.strip() else _installed()
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(
+                f"what simulated device {name} knows is damaged", why=str(error)
+            ) from error
+        ports = Ports(
+            now_s=self.now_s,
+            call_later=call_later,
+            send=functools.partial(self._deliver, name),
+            validator=self._validator,
+            save=functools.partial(self._save, spec),
+            unplug=functools.partial(self._unplug, name),
+        )
+        controller = SimulatedController(
+            spec,
+            self._store.storage(name),
+            ports,
+            seed=self.spec.seed,
+            stage=self.stage(spec.cryostat),
+            ram=ram,
+        )
+        self._controllers[name] = controller
+        controller.resume()
+
+    def _save(self, spec: ControllerSpec, ram: Ram) -> None:
+        self._store.advance(self.now_s())
+        self._store.save(spec.name, ram.to_json())
+        heat = {name: stage.to_json() for name, stage in self._stages.items()}
+        self._store.save(STAGES, json.dumps(heat).encode())
+
+
+def _installed() -> Ram:
+    return Ram(mode=Mode.APPLICATION, boots=1, boot_id=1, reset_cause=int(ResetCause.POWER_ON))
+
+
+def _factory_content(image: bytes, spec: LabSpec, keys: Sequence[PublicKey]) -> bytes:
+    """Return what to program into slot 0, once it is certain that the devices start it."""
+    smallest = min((one.slot_size for one in spec.controllers), default=len(image))
+    if len(image) > smallest or not SignatureCheck(keys)(image):
+        raise BadInput(
+            "the devices of the simulated lab would not start this factory image",
+            why="it is no valid image, is not signed by their key, or is larger than a slot",
+            hint="sign it with the image key of the keyring, and give that key's public half",
+        )
+    return image

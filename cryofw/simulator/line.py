@@ -1,0 +1,133 @@
+"""The serial line between host and device: bytes take their time, and some go wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from cryofw.simulator.faults import (
+    CorruptBytes,
+    DelayBytes,
+    DropBytes,
+    DuplicateBytes,
+    FillBuffers,
+    LineFault,
+)
+from cryofw.simulator.physics import uniforms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BITS_PER_BYTE = 10  # 8N1: start, eight data bits, stop
+
+_F = TypeVar("_F", bound=LineFault)
+
+
+class Timer(Protocol):
+    """A callback that is still to come."""
+
+    def cancel(self) -> None:
+        """Forget it."""
+
+
+class CallLater(Protocol):
+    """Port to timers: `loop.call_later` fits."""
+
+    def __call__(self, delay: float, callback: Callable[[], None], /) -> Timer:
+        """Call `callback` after `delay` seconds."""
+
+
+class Line:
+    """Both directions of one serial line.
+
+    Args:
+        key: makes the faults reproducible.
+        now_s, call_later: the lab's time.
+        deliver: takes what arrives at the host.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        now_s: Callable[[], float],
+        call_later: CallLater,
+        deliver: Callable[[bytes], None],
+    ) -> None:
+        self.byte_s = 0.0
+        self.unplugged_until_s = 0.0
+        self._key = key
+        self._now_s = now_s
+        self._call_later = call_later
+        self._deliver = deliver
+        self._free_s = 0.0
+        self._draws = 0
+        self._faults: list[tuple[float, LineFault]] = []
+
+    def set_baud(self, baud: int) -> None:
+        """Make bytes take their time at `baud` bits per second; 0 makes them free."""
+        self.byte_s = _BITS_PER_BYTE / baud if baud else 0.0
+
+    @property
+    def is_unplugged(self) -> bool:
+        """Whether the cable is out."""
+        return self._now_s() < self.unplugged_until_s
+
+    def add_fault(self, fault: LineFault) -> None:
+        """Let a fault act from now on."""
+        self._faults.append((self._now_s() + fault.for_s, fault))
+
+    def filter_received(self, data: bytes) -> bytes:
+        """Return what of the host's bytes reaches the device."""
+        if self.is_unplugged:
+            return b""
+        if not self._faults:
+            return data
+        buffers = self._hit(FillBuffers)
+        if buffers is not None and data.count(b"\n") > buffers.lines:
+            return b""
+        return self._damage(data)
+
+    def send(self, data: bytes, *, busy_s: float = 0.0, received: int = 0) -> None:
+        """Send bytes to the host, after `busy_s` and the time that `received` bytes took."""
+        if self._faults:
+            data = self._damage(data)
+            late = self._hit(DelayBytes)
+            busy_s += late.delay_s if late is not None else 0.0
+        now_s = self._now_s()
+        start_s = max(self._free_s, now_s + busy_s + received * self.byte_s)
+        self._free_s = start_s + len(data) * self.byte_s
+        delay_s = self._free_s - now_s
+        if delay_s <= 0:
+            self._arrive(data)
+        else:
+            self._call_later(delay_s, lambda: self._arrive(data))
+
+    def _arrive(self, data: bytes) -> None:
+        if data and not self.is_unplugged:
+            self._deliver(data)
+
+    def _draw(self) -> float:
+        self._draws += 1
+        return uniforms(f"line/{self._key}/{self._draws}", 1)[0]
+
+    def _hit(self, kind: type[_F]) -> _F | None:
+        now_s = self._now_s()
+        self._faults = [(until_s, fault) for until_s, fault in self._faults if until_s > now_s]
+        for _, fault in self._faults:
+            if isinstance(fault, kind) and (
+                isinstance(fault, FillBuffers) or self._draw() < fault.share
+            ):
+                return fault
+        return None
+
+    def _damage(self, data: bytes) -> bytes:
+        if not data:
+            return data
+        if self._hit(CorruptBytes) is not None:
+            at = int(self._draw() * len(data))
+            data = data[:at] + bytes([data[at] ^ 0x15]) + data[at + 1 :]
+        if self._hit(DropBytes) is not None:
+            at = int(self._draw() * len(data))
+            data = data[:at] + data[at + 1 + int(self._draw() * 8) :]
+        if self._hit(DuplicateBytes) is not None:
+            data += data
+        return data
