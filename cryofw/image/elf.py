@@ -22,7 +22,6 @@ _EXECUTABLE: Final = 2
 _LOAD: Final = 1
 _ALLOCATED: Final = 0x2
 _NO_CONTENT: Final = 8
-_MOST_ENTRIES: Final = 65_535
 _FILLER: Final = 0x00
 
 
@@ -73,7 +72,7 @@ class _Table:
         """
         if not self.count:
             return []
-        if self.entry_size != layout.size or self.count > _MOST_ENTRIES:
+        if self.entry_size != layout.size:
             raise ImageError(
                 "The .elf file is damaged",
                 why=f"{self.count} {self.name} headers of {self.entry_size} bytes",
@@ -101,6 +100,7 @@ def read_elf(data: bytes) -> tuple[int, bytes]:
             why=f"its type is {kind}",
             hint="give the linked program, not an object file or a library",
         )
+    content = memoryview(data)  # slices copy nothing: many headers may claim the same bytes
     chunks = []
     for fields in _Table("program", segments, *tables[:2]).rows(data, layout.segment):
         offset, size = fields[layout.offset], fields[layout.file_size]
@@ -115,7 +115,7 @@ def read_elf(data: bytes) -> tuple[int, bytes]:
         if offset == 0:
             table = _Table("section", sections, *tables[2:])
             skipped = _first_content(table.rows(data, layout.section), size)
-        chunks.append((fields[layout.address] + skipped, data[offset + skipped : offset + size]))
+        chunks.append((fields[layout.address] + skipped, content[offset + skipped : offset + size]))
     return join_chunks(chunks, filler=_FILLER)
 
 

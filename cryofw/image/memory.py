@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 LARGEST_SPAN: Final = 64 * 1024 * 1024
 
 
-def join_chunks(chunks: Iterable[tuple[int, bytes]], *, filler: int) -> tuple[int, bytes]:
+def join_chunks(
+    chunks: Iterable[tuple[int, bytes | memoryview]], *, filler: int
+) -> tuple[int, bytes]:
     """The lowest address, and all bytes from there; gaps become `filler`.
 
     Raises:
@@ -23,7 +25,7 @@ def join_chunks(chunks: Iterable[tuple[int, bytes]], *, filler: int) -> tuple[in
         raise ImageError("There is no firmware in the file", why="it loads no bytes anywhere")
     base = ordered[0][0]
     end = base
-    pieces = []
+    pieces: list[bytes | memoryview] = []
     for address, content in ordered:
         if address < end:
             raise ImageError("Two pieces of the firmware overlap", why=f"at address 0x{address:x}")

@@ -119,6 +119,7 @@ def test_elf_segments_that_are_not_loaded_do_not_count() -> None:
         (elf_file((0, b"x"))[:40], "damaged"),
         (elf_file((0, b"x"))[:60], "program headers"),
         (elf_file((0, b"xyz"))[:-1], "segment ends"),
+        (elf_file((0, b"x"))[:42] + b"\x21" + elf_file((0, b"x"))[43:], "headers of 33 bytes"),
         (elf_file((0, b"x"), kind=1), "not an executable"),
         (b"\x7fELF\x01\x02" + elf_file((0, b"x"))[6:], "big-endian"),
         (b"\x7fELF\x07" + elf_file((0, b"x"))[5:], "unknown"),
@@ -137,6 +138,15 @@ def test_refuses_to_flash_the_elf_header_itself() -> None:
     struct.pack_into("<I", data, 52 + 4, 0)  # p_offset of the first segment
     with pytest.raises(ImageError, match="own file header"):
         read_payload(bytes(data), "elf")
+
+
+def test_many_headers_for_the_same_bytes_cost_nothing() -> None:
+    header = bytearray(elf_file((0x0800_0000, bytes(1 << 20))))
+    entry = bytes(header[52:84])
+    struct.pack_into("<I", header, 28, len(header))  # e_phoff
+    struct.pack_into("<H", header, 44, 0xFFFF)  # e_phnum: 64 GiB if each were copied
+    with pytest.raises(ImageError, match="overlap"):
+        read_payload(bytes(header) + entry * 0xFFFF, "elf")
 
 
 def test_leaves_out_the_elf_header_where_a_section_says_what_follows() -> None:
