@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -41,3 +42,25 @@ def _generate(algorithm: Algorithm) -> tuple[PublicKey, Sign]:
 def image_keys() -> Mapping[Algorithm, tuple[PublicKey, Sign]]:
     """One key pair of each algorithm, made for this run: the public key and its `sign`."""
     return {algorithm: _generate(algorithm) for algorithm in Algorithm}
+
+
+class HandClock:
+    """A clock that moves only when told."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 20, 21, 7, 3, 114_000, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    """A clock for tests that write journals."""
+    return HandClock()

@@ -114,6 +114,14 @@ def _read_line(loaded: LoadedJournal, line: bytes, *, strict: bool) -> None:
             record=n,
             offset=offset,
         )
+    if loaded.records and record.t < loaded.records[-1].t:
+        before = offset - len(loaded.records[-1].line) - 1
+        raise JournalCorrupt(
+            f"records {n - 1} and {n} of the journal, from byte {before} on, disagree",
+            why=f"the time {record.t} follows {loaded.records[-1].t}: one of them was changed",
+            record=n - 1,
+            offset=before,
+        )
     loaded.records.append(record)
     loaded.frontier.append(line)
     loaded.length += len(line) + 1
@@ -123,8 +131,6 @@ def _line_problem(loaded: LoadedJournal, record: Record, line: bytes, *, strict:
     """Why this line cannot follow what was loaded; empty if it can."""
     if record.n != len(loaded.records):
         return f"it has the number {record.n}"
-    if loaded.records and record.t < loaded.records[-1].t:
-        return f"its time {record.t} lies before that of the record before it"
     if len(line) > MAX_LINE:
         return "it is longer than 64 KiB"
     if strict and record.line != line:

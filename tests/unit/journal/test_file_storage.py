@@ -1,0 +1,189 @@
+"""Storage in a directory: modes, locks between processes, a disk that is full."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cryofw.journal import (
+    FileStorage,
+    Journal,
+    JournalWriteFailed,
+    MemoryStorage,
+    Storage,
+    StorageFailed,
+    StorageLocked,
+    StorageMissing,
+    read_journal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import HandClock
+
+
+@pytest.fixture(params=["file", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return FileStorage(tmp_path / "state") if request.param == "file" else MemoryStorage()
+
+
+def test_both_storages_keep_the_same_promises(storage: Storage) -> None:
+    assert storage.list() == []
+    assert not storage.exists("a/b.jsonl")
+    storage.append("a/b.jsonl", b"one\n")
+    storage.append("a/b.jsonl", b"two\n")
+    storage.write_atomic("c.json", b"1")
+    storage.write_atomic("c.json", b"22")
+    assert storage.read("a/b.jsonl") == b"one\ntwo\n"
+    assert storage.read("c.json") == b"22"
+    assert storage.list() == ["a/b.jsonl", "c.json"]
+    assert storage.list("a/") == ["a/b.jsonl"]
+    storage.truncate("a/b.jsonl", 4)
+    storage.append("a/b.jsonl", b"three\n")
+    assert storage.read("a/b.jsonl") == b"one\nthree\n"
+    storage.write_atomic("a/b.jsonl", b"new\n")
+    storage.append("a/b.jsonl", b"next\n")
+    assert storage.read("a/b.jsonl") == b"new\nnext\n"
+    storage.remove("a/b.jsonl")
+    storage.remove("a/b.jsonl")
+    assert not storage.exists("a/b.jsonl")
+    storage.append("a/b.jsonl", b"again")
+    assert storage.read("a/b.jsonl") == b"again"
+
+
+def test_both_storages_name_what_is_missing(storage: Storage) -> None:
+    with pytest.raises(StorageMissing, match="none"):
+        storage.read("none")
+    with pytest.raises(StorageMissing, match="none"):
+        storage.truncate("none", 0)
+
+
+def test_both_storages_lock(storage: Storage) -> None:
+    with storage.lock("journal.jsonl"), storage.lock("other"):
+        with pytest.raises(StorageLocked), storage.lock("journal.jsonl"):
+            pass
+        assert storage.list() == []
+    with storage.lock("journal.jsonl"):
+        assert not storage.exists("journal.jsonl")
+
+
+def test_lock_is_free_after_an_error_inside(storage: Storage) -> None:
+    with pytest.raises(RuntimeError), storage.lock("x"):
+        raise RuntimeError
+    with storage.lock("x"):
+        assert storage.list() == []
+
+
+@pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a/../../x"])
+def test_names_stay_inside_the_directory(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="not a name"):
+        FileStorage(tmp_path).write_atomic(name, b"")
+
+
+def test_files_are_private_and_nothing_is_left_beside(tmp_path: Path) -> None:
+    storage = FileStorage(tmp_path / "deep" / "state")
+    storage.append("j", b"x")
+    storage.write_atomic("c", b"x")
+    names = sorted(path.name for path in storage.directory.iterdir())
+    assert names == ["c", "j"]
+    for path in storage.directory.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(storage.directory.stat().st_mode) == 0o700
+
+
+def test_symbolic_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "j").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageFailed):
+        FileStorage(tmp_path).append("j", b"x")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_lock_between_processes_names_the_holder(tmp_path: Path) -> None:
+    code = (
+        "import sys; from cryofw.journal import FileStorage\n"
+        "with FileStorage(sys.argv[1]).lock('journal.jsonl'):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        storage = FileStorage(tmp_path)
+        with pytest.raises(StorageLocked) as caught, storage.lock("journal.jsonl"):
+            pass
+        assert f"process {holder.pid} (-c {tmp_path}" in caught.value.why
+        holder.kill()
+        holder.wait()
+        with storage.lock("journal.jsonl"):  # the kernel freed it
+            assert (tmp_path / "journal.jsonl.lock").read_text().count(str(os.getpid())) == 1
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[FileStorage]:
+    """A storage whose files may not grow beyond 4000 bytes: the kernel refuses the rest."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+    yield FileStorage(tmp_path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_full_disk_stops_the_journal_and_loses_nothing(
+    full_disk: FileStorage, clock: HandClock
+) -> None:
+    journal = Journal.open(full_disk, clock=clock, who="me")
+    acknowledged = 0
+    with pytest.raises(JournalWriteFailed, match="File too large"):  # noqa: PT012  # until it is full
+        while True:
+            journal.append("a", text="x" * 100)
+            acknowledged += 1
+    with pytest.raises(JournalWriteFailed, match="earlier write failed"):
+        journal.append("b")
+    journal.close()
+    assert 10 < acknowledged < 40
+    loaded = read_journal(full_disk)
+    assert len(loaded.records) == acknowledged
+
+
+def test_atomic_write_on_a_full_disk_keeps_the_old_bytes(full_disk: FileStorage) -> None:
+    full_disk.write_atomic("c", b"old")
+    with pytest.raises(StorageFailed, match="File too large") as caught:
+        full_disk.write_atomic("c", b"x" * 5000)
+    assert caught.value.exit_code == 75
+    assert full_disk.read("c") == b"old"
+    assert full_disk.list() == ["c"]
+    assert not (full_disk.directory / "c.tmp").exists()
+
+
+def test_journal_survives_kill_9_between_any_two_appends(tmp_path: Path) -> None:
+    code = (
+        "import sys; from cryofw.journal import FileStorage, Journal\n"
+        "from datetime import UTC, datetime\n"
+        "class Clock:\n"
+        "    def now(self): return datetime.now(UTC)\n"
+        "journal = Journal.open(FileStorage(sys.argv[1]), clock=Clock(), who='child')\n"
+        "while True:\n"
+        "    print(journal.append('a', pad='x' * 300).n, flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    next_n = 0
+    for rounds in (1, 70, 3):
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            acknowledged = [int(child.stdout.readline()) for _ in range(rounds)]
+            child.kill()
+        records = read_journal(FileStorage(tmp_path)).records
+        assert acknowledged[0] == next_n or records[next_n].kind == "journal-repaired"
+        assert len(records) > acknowledged[-1]
+        next_n = len(records)
