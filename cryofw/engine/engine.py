@@ -18,7 +18,7 @@ from cryofw.rollout import Command, DeviceState, Event, fields_of
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cryofw.clock import Clock
     from cryofw.engine.reading_log import ReadingLog
@@ -87,8 +87,8 @@ class Engine:
         """Give the running rollout an event from this process, such as a pause on Ctrl-C."""
         self._events.put_nowait((event, ""))
 
-    async def run(self, first: Event) -> None:
-        """Run from `first` (a start or a resume) until the rollout pauses or ends.
+    async def run(self, first: Sequence[Event]) -> None:
+        """Run from the events `first` (a start, or a resume) until the rollout pauses or ends.
 
         Raises:
             JournalWriteFailed: nothing that was not written down was done.
@@ -96,7 +96,8 @@ class Engine:
         async with asyncio.TaskGroup() as tasks:
             poll = tasks.create_task(self._poll_requests())
             try:
-                self._take(first, tasks)
+                for event in first:
+                    self._take(event, tasks)
                 while not self._rollout.at_rest:
                     event, request = await self._events.get()
                     self._take(event, tasks)

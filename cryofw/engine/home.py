@@ -17,8 +17,7 @@ from cryofw.engine.request_box import RequestBox
 from cryofw.errors import BadInput, VerificationFailed
 from cryofw.journal import JOURNAL_NAME, FileStorage, Journal, read_journal
 from cryofw.release import ImageStore
-from cryofw.rollout import Plan, Rollout, parse_plan
-from cryofw.rollout.history import History, RolloutSummary
+from cryofw.rollout import History, Plan, Rollout, RolloutSummary, parse_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

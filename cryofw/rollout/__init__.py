@@ -15,8 +15,9 @@ from cryofw.rollout.commands import (
 )
 from cryofw.rollout.device_state import DeviceState, IllegalMove
 from cryofw.rollout.events import Ending, Event
-from cryofw.rollout.plan import Plan, PlannedDevice, PlannedStage, parse_plan
-from cryofw.rollout.planner import PlanRefused, Running, Wish, make_plan
+from cryofw.rollout.history import History, Quarantine, RolloutSummary, Sighting
+from cryofw.rollout.plan import Connection, Plan, PlannedDevice, PlannedStage, parse_plan
+from cryofw.rollout.planner import PlanRefused, Running, Wish, connection_of, make_plan
 from cryofw.rollout.progress import DeviceProgress
 from cryofw.rollout.record import fields_of, step_from_record
 from cryofw.rollout.rollout import Rollout, Step
@@ -26,23 +27,29 @@ __all__ = [
     "CheckDevice",
     "Command",
     "ConfirmImage",
+    "Connection",
     "DeviceProgress",
     "DeviceState",
     "Ending",
     "Event",
+    "History",
     "IllegalMove",
     "Plan",
     "PlanRefused",
     "PlannedDevice",
     "PlannedStage",
+    "Quarantine",
     "RollBackDevice",
     "Rollout",
     "RolloutState",
+    "RolloutSummary",
     "Running",
+    "Sighting",
     "Step",
     "TestImage",
     "UploadImage",
     "Wish",
+    "connection_of",
     "fields_of",
     "make_plan",
     "parse_plan",

@@ -20,6 +20,30 @@ SCHEMA = "cryofw.plan/v1"
 
 
 @dataclass(frozen=True, slots=True)
+class Connection:
+    """How a device is reached and restarted.
+
+    Attributes:
+        power_hook: command that cycles its power; empty if there is none.
+        shared_by: other devices that the hook restarts too.
+        boot_time_s: after a reset nothing is sent for so many seconds.
+        request_timeout_s: how long an answer may take.
+        owner: the one host that may drive it; empty: whoever holds its lease.
+    """
+
+    port: str
+    baud: int
+    watchdog: bool
+    power_hook: tuple[str, ...]
+    shared_by: tuple[str, ...]
+    boot_time_s: float
+    request_timeout_s: float
+    retries: int
+    backoff_s: float
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedDevice:
     """One device of the plan.
 
@@ -34,14 +58,13 @@ class PlannedDevice:
     name: str
     cryostat: str
     stage: str
-    port: str
+    connection: Connection
     hw: str
     board: str
     running_hash: str
     running_version: str
     last_good: Firmware | None
     way_back: bool
-    reset_path: str
     lease_ttl_s: float
     evidence: EvidenceContract
 
@@ -100,6 +123,11 @@ class Plan:
     def rollout(self) -> str:
         """The rollout's id, from the digest: one plan is one rollout."""
         return f"r-{self.digest[:8]}"
+
+    @property
+    def ports(self) -> dict[str, str]:
+        """Device name to its port."""
+        return {name: device.connection.port for name, device in self.devices.items()}
 
     def stage(self, name: str) -> PlannedStage:
         """The stage called `name`; KeyError if there is none."""

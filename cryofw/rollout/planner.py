@@ -7,12 +7,13 @@ version and a security counter that will boot, a board that fits.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from string import Template
 from typing import TYPE_CHECKING
 
 from cryofw.errors import Refused
 from cryofw.health import EvidenceContract, MetricContract, Worse
 from cryofw.image import Version
-from cryofw.rollout.plan import Plan, PlannedDevice, PlannedStage
+from cryofw.rollout.plan import Connection, Plan, PlannedDevice, PlannedStage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,23 +148,37 @@ def _device(
     known: Mapping[str, Firmware],
 ) -> PlannedDevice:
     last_good = known.get(answer.hash) if answer.hash else None
-    reset = "watchdog" if controller.reset.watchdog else ""
-    if controller.reset.hook:
-        reset = f"{reset}+hook" if reset else "hook"
     return PlannedDevice(
         name=controller.name,
         cryostat=controller.cryostat,
         stage=stage.name,
-        port=controller.port,
+        connection=connection_of(controller),
         hw=controller.hw or answer.hw,
         board=controller.board,
         running_hash=answer.hash,
         running_version=answer.version,
         last_good=last_good,
         way_back=last_good is not None and _boots_after(wish.release, last_good),
-        reset_path=reset,
         lease_ttl_s=max(60.0, 6 * controller.heartbeat.every_s),
         evidence=_evidence(controller, stage),
+    )
+
+
+def connection_of(controller: Controller) -> Connection:
+    """How fleet.yaml says that a controller is reached; `${...}` in its hook is filled in."""
+    names = {"controller": controller.name, "cryostat": controller.cryostat}
+    hook = tuple(Template(word).safe_substitute(names) for word in controller.reset.hook or ())
+    return Connection(
+        port=controller.port,
+        baud=controller.baud,
+        watchdog=controller.reset.watchdog,
+        power_hook=hook,
+        shared_by=controller.reset.shared_by,
+        boot_time_s=controller.boot_time_s,
+        request_timeout_s=controller.heartbeat.timeout_s,
+        retries=controller.retries.count,
+        backoff_s=controller.retries.backoff_s,
+        owner=controller.owner or "",
     )
 
 

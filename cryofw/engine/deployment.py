@@ -1,0 +1,168 @@
+"""The use cases behind `plan`, `deploy` and `resume`: survey the devices, plan, run."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryofw.device import DeviceSilent, DeviceUnreachable
+from cryofw.engine.engine import Engine
+from cryofw.engine.hands import DeviceHands
+from cryofw.engine.site import unwrap
+from cryofw.errors import CryofwError, Refused
+from cryofw.rollout import DeviceState, Rollout, Running, connection_of
+from cryofw.rollout import events as e
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cryofw.device import DeviceDriver
+    from cryofw.engine.home import Home
+    from cryofw.engine.site import Site
+    from cryofw.fleet import Controller
+    from cryofw.image import PublicKey
+    from cryofw.journal import Record
+    from cryofw.rollout import Event, Plan, RolloutState, Step
+
+_AT_ONCE = 64
+
+
+async def survey(site: Site, controllers: Iterable[Controller]) -> dict[str, Running]:
+    """Ask every controller who it is and what it runs; nothing is changed."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(controller: Controller) -> tuple[str, Running]:
+        async with gate:
+            return controller.name, await _ask(site, controller)
+
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(ask(controller)) for controller in controllers]
+    return dict(task.result() for task in asked)
+
+
+async def _ask(site: Site, controller: Controller) -> Running:
+    connection = connection_of(controller)
+    driver = site.driver(
+        controller.name, connection, hw=controller.hw or "", board=controller.board
+    )
+    try:
+        report = await driver.check(0)
+    except (DeviceSilent, DeviceUnreachable) as error:
+        return Running(why=str(error))
+    except CryofwError as error:
+        return Running(why=str(error), refused=True)
+    finally:
+        await driver.close()
+    seen = report.observation
+    return Running(
+        hash=seen.active_hash or "",
+        version=seen.active.version if seen.active else "",
+        hw=report.identity.hw,
+        slot_size=report.room,
+        watchdog=report.identity.watchdog,
+        why="; ".join(report.problems),
+        refused=bool(report.problems),
+    )
+
+
+@dataclass
+class Deployment:
+    """One run of one rollout on a site.
+
+    Args:
+        home: where the journal lies.
+        plan: what is rolled out.
+        keys: the public keys that may have signed its images.
+        who: the person or job that runs it, for the journal.
+        on_record: told about each record once it is on disk.
+        on_progress: told about uploads: device, bytes there, bytes in all.
+    """
+
+    home: Home
+    plan: Plan
+    keys: Sequence[PublicKey]
+    who: str
+    on_record: Callable[[Step, Record], None] = lambda _step, _record: None
+    on_progress: Callable[[str, int, int], None] = lambda _device, _sent, _total: None
+    _engine: Engine | None = field(default=None, init=False)
+    _pause_asked: bool = field(default=False, init=False)
+
+    async def start(self, site: Site, until: str) -> RolloutState:
+        """Start the rollout and run it to its pause or end.
+
+        Raises:
+            Refused: another rollout is open, or this one was run already.
+        """
+        release = self.plan.release
+        first = e.RolloutStarted(self.plan.digest, release.hash, release.version, until, self.who)
+        return await self._run(site, [first], fresh=True)
+
+    async def go_on(self, site: Site, events: Sequence[Event]) -> RolloutState:
+        """Continue the rollout with what people said meanwhile; the last event is the resume."""
+        return await self._run(site, events, fresh=False)
+
+    def pause(self) -> bool:
+        """Ask the running rollout to pause; False if that was asked before."""
+        if self._pause_asked or self._engine is None:
+            return False
+        self._pause_asked = True
+        self._engine.ask(e.PauseRequested(self.who))
+        return True
+
+    async def _run(self, site: Site, events: Sequence[Event], *, fresh: bool) -> RolloutState:
+        with self.home.open_journal(site.clock, self.who) as journal:
+            if fresh:
+                self._require_no_other()
+                self.home.save_plan(self.plan)
+            rollout = self.home.fold_rollout(self.plan, journal.records)
+            hands = self._hands(site, rollout, token=journal.size + 1)
+            self._engine = Engine(
+                rollout,
+                journal,
+                hands,
+                site.clock,
+                self.home.readings(self.plan.rollout),
+                self.home.requests(self.plan.rollout),
+                self.on_record,
+            )
+            try:
+                await self._engine.run(events)
+            except BaseExceptionGroup as group:
+                raise unwrap(group) from group
+            return rollout.state
+
+    def _require_no_other(self) -> None:
+        history = self.home.history()
+        if self.plan.rollout in history.rollouts:
+            raise Refused(
+                f"the plan of rollout {self.plan.rollout} was run already",
+                why=f"it is {history.rollouts[self.plan.rollout].word}",
+                hint="make a new plan, or `cryofw resume`",
+            )
+        other = history.open_rollout
+        if other is not None:
+            raise Refused(
+                f"rollout {other.rollout} of {other.version} is still open",
+                why=other.why or f"it is {other.word}",
+                hint=f"finish it with `cryofw resume {other.rollout}`, "
+                f"or end it with `cryofw abort {other.rollout}`",
+            )
+
+    def _hands(self, site: Site, rollout: Rollout, token: int) -> DeviceHands:
+        drivers: dict[str, DeviceDriver] = {
+            name: site.driver(name, planned.connection, hw=planned.hw, board=planned.board)
+            for name, planned in self.plan.devices.items()
+        }
+        devices = rollout.state.devices.values()
+        resumed = frozenset(d.name for d in devices if d.state is not DeviceState.PENDING)
+        return DeviceHands(
+            self.plan,
+            drivers,
+            self.home.image_store(self.keys),
+            site.clock,
+            owner=self.who,
+            token=token,
+            resumed=resumed,
+            on_progress=self.on_progress,
+        )
