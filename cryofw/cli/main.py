@@ -50,10 +50,10 @@ def main() -> None:
     sys.exit(code)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], group: click.Group = cli) -> int:
     """Run one command line and return its exit code; every error is reported on stderr."""
     try:
-        result = _invoke(list(arguments))
+        result = _invoke(list(arguments), group)
         sys.stdout.flush()
     except CryofwError as error:
         _report(error.what, error.why, error.hint)
@@ -80,12 +80,12 @@ def run(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _invoke(arguments: list[str]) -> object:
+def _invoke(arguments: list[str], group: click.Group) -> object:
     # Not `cli.main`: it turns a broken pipe into exit code 1, which here means a bug.
     if "_CRYOFW_COMPLETE" in os.environ:
-        return cli.main(args=arguments, prog_name="cryofw", standalone_mode=False)
-    with cli.make_context("cryofw", arguments) as ctx:
-        return cli.invoke(ctx)
+        return group.main(args=arguments, prog_name="cryofw", standalone_mode=False)
+    with group.make_context("cryofw", arguments) as ctx:
+        return group.invoke(ctx)
 
 
 def _silence_stdout() -> None:

@@ -63,4 +63,4 @@ def _quoted(text: str) -> str:
         return text
     import json
 
-    return json.dumps(text)
+    return json.dumps(text, ensure_ascii=False)

@@ -131,9 +131,12 @@ class _Reader:
         """Return a string; None, and a finding, for anything else."""
         from yaml import ScalarNode
 
-        if isinstance(node, ScalarNode) and node.tag == _STRING_TAG and node.value:
+        if not isinstance(node, ScalarNode) or node.tag != _STRING_TAG or not node.value:
+            self.find(node, f"{what} must be text")
+        elif not node.value.isprintable():  # YAML's escapes can make NUL and half characters
+            self.find(node, f"{what} has characters that no name of a file or key has")
+        else:
             return str(node.value)
-        self.find(node, f"{what} must be text")
         return None
 
     def choice(self, node: Node, what: str, kind: type[_Choice]) -> _Choice | None:
