@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cryofw.device.errors import (
     DeviceSilent,
     DeviceUnreachable,
+    InRecovery,
     NoResetPath,
     RequestFailed,
     ResetIgnored,
@@ -51,18 +52,30 @@ class BootWatcher:
         self._boot_expected = True
         self._link.keep_quiet(self._target.boot_time_s)
 
-    async def reset(self) -> None:
+    async def reset(self, *, patience: float = 1.0) -> None:
         """Ask for a reset, once; then nothing is sent until the boot time has passed.
 
         A lost answer is no error: whether the device has booted shows in `wait_for_boot`.
 
+        Args:
+            patience: how many boot times to keep quiet.
+
         Raises:
             DeviceUnreachable: the port could not be opened; nothing was sent.
+            WrongDevice: another device answers; nothing was sent.
             RequestFailed: the device refused.
         """
         try:
+            connection = await self._examiner.require_same_device()
+        except InRecovery:
+            # Nobody can be identified in recovery, and a reset is the way out of it.
+            connection = self._link.connection
+        try:
             answer = await self._link.request(
-                messages.reset(), attempts=1, quiet_after_s=self._target.boot_time_s
+                messages.reset(),
+                attempts=1,
+                quiet_after_s=patience * self._target.boot_time_s,
+                connection=connection,
             )
         except DeviceSilent:
             self._boot_expected = True
@@ -143,7 +156,8 @@ class BootWatcher:
             if escapes >= MOST_ESCAPES:
                 require_application(seen, self._target.name)
             escapes += 1
-            await self.reset()
+            # It was caught by a byte that came too early: wait longer each time.
+            await self.reset(patience=2.0**escapes)
 
     async def _first_sight(self) -> Observation:
         deadline = self._clock.monotonic() + self._link.quiet_left_s + self._target.timeouts.boot_s

@@ -54,7 +54,7 @@ class DeviceDriver:
         self._boot = BootWatcher(target, self._link, self._examiner, clock, power)
         self._trial = Trial(target, self._link, self._examiner, self._boot)
         self._watch = Watch(target, self._link, self._examiner, clock)
-        self._tenancy = Tenancy(target, self._link)
+        self._tenancy = Tenancy(target, self._link, self._examiner)
 
     async def connect(self) -> None:
         """Open the port; nothing is sent. Other calls open it when they need it."""

@@ -22,6 +22,10 @@ class DeviceUnreachable(Unreachable):
         self.sent = sent
 
 
+class ConnectionChanged(DeviceUnreachable):
+    """The port was opened anew since the device was identified; nothing was sent."""
+
+
 class DeviceSilent(Unreachable):
     """The port is open, but the device does not answer; the request may have been carried out."""
 

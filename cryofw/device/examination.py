@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryofw.device.errors import DeviceSilent, InRecovery, WrongDevice
+from cryofw.device.errors import ConnectionChanged, DeviceSilent, InRecovery, WrongDevice
 from cryofw.device.identity import Identity, require_target
 from cryofw.device.observation import Mode, Observation, SlotState
 from cryofw.device.rejection import rejection, unsupported
 from cryofw.smp import messages
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryofw.device.link import Link
     from cryofw.device.target import Target
     from cryofw.smp import Request, Response
@@ -86,6 +88,8 @@ class Examiner:
             InRecovery: nobody can tell: serial recovery answers.
             DeviceSilent, DeviceUnreachable: no answer.
         """
+        await self._link.open()
+        connection = self._link.connection
         answer = await self._link.request(messages.read_identity())
         if unsupported(answer.error):
             identity = Identity(hw="", board=await self._board(), serial_number="", watchdog=None)
@@ -105,14 +109,50 @@ class Examiner:
                 why=f"was {self._proven}, is {identity}",
                 hint="Somebody has moved a cable during the rollout: put it back.",
             )
-        self._proven, self._proven_on = identity, self._link.connection
+        # If the line broke meanwhile this is an old connection, and nothing will be sent on it.
+        self._proven, self._proven_on = identity, connection
         return identity
 
-    async def require_same_device(self) -> None:
-        """Identify the device again if the port was opened anew since; raises as `identify`."""
-        await self._link.open()
-        if self._proven is None or self._proven_on != self._link.connection:
+    async def require_same_device(self) -> int:
+        """Identify the device again if the port was opened anew; return the proven connection.
+
+        Raises:
+            As `identify`.
+        """
+        for _ in range(self._target.retries.count + 1):
+            await self._link.open()
+            if self._proven is not None and self._proven_on == self._link.connection:
+                break
             await self.identify()
+        return self._proven_on
+
+    async def command(
+        self,
+        request: Request,
+        doing: str,
+        *,
+        attempts: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Mapping[str, object]:
+        """Ask the right device, and no other, to change; arguments and result as `Link.ask`.
+
+        When the line breaks in between, the device is identified again before anything goes to it.
+
+        Raises:
+            RequestFailed: it refused.
+            As `identify`.
+        """
+        tries = self._target.retries.count + 1
+        while True:
+            tries -= 1
+            connection = await self.require_same_device()
+            try:
+                return await self._link.ask(
+                    request, doing, attempts=attempts, timeout_s=timeout_s, connection=connection
+                )
+            except ConnectionChanged:
+                if not tries:
+                    raise
 
     async def buffers(self) -> messages.ServerParameters:
         """Return the device's buffers; `CAUTIOUS_BUFFERS` if it does not tell."""

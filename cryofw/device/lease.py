@@ -10,6 +10,7 @@ from cryofw.device.rejection import rejection, unsupported
 from cryofw.smp import messages
 
 if TYPE_CHECKING:
+    from cryofw.device.examination import Examiner
     from cryofw.device.link import Link
     from cryofw.device.target import Target
     from cryofw.smp import Request
@@ -74,8 +75,9 @@ def require_takeable(state: LeaseState, device: str, owner: str, rollout: str, t
 class Tenancy:
     """Takes, renews and gives back the lease on one device."""
 
-    def __init__(self, target: Target, link: Link) -> None:
+    def __init__(self, target: Target, link: Link, examiner: Examiner) -> None:
         self._target = target
+        self._examiner = examiner
         self._link = link
 
     async def read(self) -> LeaseState | None:
@@ -135,6 +137,6 @@ class Tenancy:
 
     async def _write(self, request: Request) -> None:
         try:
-            await self._link.ask(request, "give its lease")
+            await self._examiner.command(request, "give its lease")
         except RequestFailed as error:
             raise LeaseRefused(error.what, why=error.why, hint=error.hint) from error

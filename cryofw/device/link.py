@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cryofw.device.errors import DeviceSilent, DeviceUnreachable
+from cryofw.device.errors import ConnectionChanged, DeviceSilent, DeviceUnreachable
 from cryofw.device.rejection import rejection
 from cryofw.device.session import Session
 from cryofw.smp import BadFrame, LogLine, MgmtCode, Response, StaleResponse, encode_body
@@ -130,6 +130,7 @@ class Link:
         attempts: int | None = None,
         patience_s: float | None = None,
         quiet_after_s: float = 0.0,
+        connection: int | None = None,
     ) -> Response:
         """Send a request and return the answer, which may be a refusal.
 
@@ -142,9 +143,11 @@ class Link:
             attempts: the target's retries + 1 if left out.
             patience_s: for a port that is away. The target's if left out.
             quiet_after_s: keep quiet so long once it may have arrived, unless it was refused.
+            connection: send it on this connection only (see `connection`).
 
         Raises:
             DeviceSilent: no answer to the last attempt.
+            ConnectionChanged: `connection` is over.
             DeviceUnreachable: the port cannot be opened, or the line broke in the last attempt.
         """
         attempts = attempts if attempts is not None else self._target.retries.count + 1
@@ -152,10 +155,13 @@ class Link:
         async with self._turn:
             for attempt in range(1, attempts + 1):
                 try:
-                    answer = await self._try(request, wait_s, patience_s, quiet_after_s)
+                    session = await self._session_for(connection, patience_s)
+                    answer = await self._try(session, request, wait_s, quiet_after_s)
                 except (DeviceSilent, DeviceUnreachable) as error:
                     if attempt == attempts or not _worth_repeating(error):
                         raise
+                    if isinstance(error, DeviceUnreachable):
+                        await self._clock.sleep(self._target.retries.backoff_s)
                 else:
                     if attempt == attempts or not _passes_by_itself(answer):
                         return answer
@@ -171,6 +177,7 @@ class Link:
         *,
         timeout_s: float | None = None,
         attempts: int | None = None,
+        connection: int | None = None,
     ) -> Mapping[str, object]:
         """Send a request and return the body of the answer; arguments as for `request`.
 
@@ -178,7 +185,9 @@ class Link:
             RequestFailed: the device refused; `doing` ("read the image state") says what.
             DeviceSilent, DeviceUnreachable: as `request`.
         """
-        answer = await self.request(request, timeout_s=timeout_s, attempts=attempts)
+        answer = await self.request(
+            request, timeout_s=timeout_s, attempts=attempts, connection=connection
+        )
         if answer.error is not None:
             raise rejection(self._target.name, doing, answer.error)
         return answer.body
@@ -188,11 +197,8 @@ class Link:
         self._count(repeats=1)
 
     async def _try(
-        self, request: Request, wait_s: float, patience_s: float | None, quiet_after_s: float
+        self, session: Session, request: Request, wait_s: float, quiet_after_s: float
     ) -> Response:
-        while self.quiet_left_s > _TIME_STEP_S:
-            await self._clock.sleep(self.quiet_left_s)
-        session = await self._ensure_session(patience_s)
         wire_s = (len(encode_body(request.body)) + 16) * _BITS_PER_BYTE / self._target.baud
         self._count(requests=1)
         answer = None
@@ -207,13 +213,28 @@ class Link:
         except StreamLost as error:
             await self._drop()
             raise DeviceUnreachable(
-                f"The line to {self._target.name} broke", why=str(error), hint=error.hint, sent=True
+                f"The line to {self._target.name} broke",
+                why=str(error),
+                hint=error.hint or "Check the cable, the adapter, and who else uses the port.",
+                sent=True,
             ) from error
         finally:
             # Before the next request gets its turn, and also when the caller was cancelled.
             if quiet_after_s and (answer is None or answer.error is None):
                 self.keep_quiet(quiet_after_s)
         return answer
+
+    async def _session_for(self, connection: int | None, patience_s: float | None) -> Session:
+        while self.quiet_left_s > _TIME_STEP_S:
+            await self._clock.sleep(self.quiet_left_s)
+        session = await self._ensure_session(patience_s)
+        if connection is not None and connection != self._connection:
+            raise ConnectionChanged(
+                f"The port of {self._target.name} was opened anew",
+                why="the device on it must be identified again before it is changed",
+                hint="Try again; if it happens often, check the cable and the adapter.",
+            )
+        return session
 
     async def _ensure_session(self, patience_s: float | None) -> Session:
         if self._session is not None and self._session.lost:
@@ -240,7 +261,9 @@ class Link:
             )
         except PortUnavailable as error:
             raise DeviceUnreachable(
-                f"{target.name} cannot be reached", why=str(error), hint=error.hint
+                f"{target.name} cannot be reached",
+                why=str(error),
+                hint=error.hint or "Is it plugged in and powered?",
             ) from error
 
     async def _drop(self) -> None:

@@ -185,7 +185,7 @@ class Trial:
             tries -= 1
             failure: DeviceSilent | DeviceUnreachable | None = None
             try:
-                await self._link.ask(request, doing, attempts=1)
+                await self._examiner.command(request, doing, attempts=1)
             except (DeviceSilent, DeviceUnreachable) as error:
                 failure = error
             seen = await self._examiner.observe()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cryofw.device.errors import (
     DeviceSilent,
     DeviceUnreachable,
+    InRecovery,
     NotReady,
     RequestFailed,
     UploadRejected,
@@ -128,7 +129,7 @@ class Upload:
             try:
                 checked = await self._send_all(plan)
                 break
-            except (DeviceSilent, DeviceUnreachable, _PlaceLost) as error:
+            except (DeviceSilent, DeviceUnreachable, InRecovery, _PlaceLost) as error:
                 fruitless = 0 if self._reached > reached else fruitless + 1
                 if fruitless > self._target.retries.count:
                     raise self._gave_up(error) from error
@@ -168,7 +169,7 @@ class Upload:
         timeout_s: float | None = None,
     ) -> messages.UploadAnswer:
         try:
-            body = await self._link.ask(
+            body = await self._examiner.command(
                 plan.chunk_at(off), "take the image", attempts=attempts, timeout_s=timeout_s
             )
         except RequestFailed as error:
@@ -214,7 +215,7 @@ class Upload:
     async def _erase(self) -> str:
         """Take the bad copy away: by its hash alone it would pass for a good one later."""
         try:
-            await self._link.ask(
+            await self._examiner.command(
                 messages.erase_slot(),
                 "erase slot 1",
                 attempts=1,
@@ -224,7 +225,7 @@ class Upload:
             return f"erasing the bad copy failed too ({error})"
         return "the bad copy was erased"
 
-    def _gave_up(self, error: DeviceSilent | DeviceUnreachable | _PlaceLost) -> CryofwError:
+    def _gave_up(self, error: CryofwError | _PlaceLost) -> CryofwError:
         if isinstance(error, CryofwError):
             return error
         return UploadRejected(

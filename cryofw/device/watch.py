@@ -120,7 +120,7 @@ class Watch:
             ChangeNotSeen: it agreed, but is not safe.
             DeviceSilent, DeviceUnreachable: no answer.
         """
-        await self._link.ask(messages.enter_safe_state(), "go into its safe state")
+        await self._examiner.command(messages.enter_safe_state(), "go into its safe state")
         body = await self._link.ask(messages.read_safe_state(), "tell whether it is safe")
         if not messages.SafeState.from_body(body).safe:
             raise ChangeNotSeen(
@@ -167,7 +167,7 @@ class Watch:
             tries -= 1
             failure: DeviceSilent | DeviceUnreachable | None = None
             try:
-                await self._link.ask(
+                await self._examiner.command(
                     messages.start_calibration(run_id), "start a calibration", attempts=1
                 )
             except (DeviceSilent, DeviceUnreachable) as error:
