@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Protocol
+import os
+import signal
+import tempfile
+from typing import IO, TYPE_CHECKING, Protocol
 
 from cryofw.device.errors import PowerHookFailed
 
@@ -39,28 +42,38 @@ class CommandPowerHook:
 
     async def cycle(self, device: str) -> None:
         """See `PowerHook.cycle`."""
+        if not self._argv:
+            raise self._failed(device, "no command is named")
+        # A file, not a pipe: what the hook leaves running would keep a pipe open.
+        with tempfile.TemporaryFile() as output:
+            code = await self._run(device, output)
+            if code:
+                output.seek(max(0, output.seek(0, os.SEEK_END) - OUTPUT_SHOWN))
+                said = output.read().decode("utf-8", "replace").strip()
+                raise self._failed(device, f"exit code {code}: {said or 'no output'}")
+
+    async def _run(self, device: str, output: IO[bytes]) -> int:
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._argv,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
             )
         except (OSError, ValueError) as error:
             raise self._failed(device, str(error)) from error
         try:
             async with asyncio.timeout(self._timeout_s):
-                output, _ = await process.communicate()
+                return await process.wait()
         except TimeoutError:
             raise self._failed(device, f"not done after {self._timeout_s:g} s") from None
         finally:
             if process.returncode is None:
+                # Its session is its own, so this ends what it has started too, and nothing else.
                 with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        if process.returncode:
-            said = output.decode("utf-8", "replace").strip()[-OUTPUT_SHOWN:]
-            raise self._failed(device, f"exit code {process.returncode}: {said or 'no output'}")
 
     def _failed(self, device: str, why: str) -> PowerHookFailed:
         return PowerHookFailed(
