@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cryofw.rollout.state import RolloutState
 
 _S = DeviceState
-MAX_ATTEMPTS = 3
 _MAX_CONFIRM_REFUSALS = 2
 _BASELINE_PATIENCE = 3
 
@@ -38,7 +37,7 @@ def next_for_device(state: RolloutState, device: DeviceProgress) -> Next:
 
 
 def _spread(state: RolloutState, device: DeviceProgress) -> Next:
-    reached = state.within_reach(device)
+    reached = [p for p in state.members(state.within_reach(device)) if p.sent]
     stage = state.plan.stage(device.planned.stage)
     return e.FailureSpread(
         device.name, stage.on_failure.value, stage.name, len(reached), device.failure
@@ -166,7 +165,7 @@ def _roll_back(_state: RolloutState, device: DeviceProgress) -> Next:
 
 
 def _retry(_state: RolloutState, device: DeviceProgress) -> Next:
-    if device.failure or device.doom or device.attempt >= MAX_ATTEMPTS:
+    if device.failure or device.doom:
         return None
     return e.RetryGranted(device.name, device.attempt + 1, device.why)
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _S = DeviceState
 
+MAX_ATTEMPTS = 3
+"""Test boots of one device in one rollout; then a host fault counts as the firmware's."""
+
 _SENDING = (c.UploadImage, c.TestImage, c.ConfirmImage, c.RollBackDevice)
 
 
@@ -221,6 +224,8 @@ class RolloutState:
         progress.running_hash = event.hash
         if not event.host_fault:
             progress.failure = event.why
+        elif progress.attempt >= MAX_ATTEMPTS:
+            progress.failure = f"not up after {progress.attempt} attempts: {event.why}"
 
     def _on_image_confirmed(self, event: e.ImageConfirmed) -> None:
         """The new image is permanent."""

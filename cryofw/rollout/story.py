@@ -1,0 +1,163 @@
+"""Each step of a rollout as one line for a person: a word, a sentence, and how serious it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from cryofw.rollout import commands as c
+from cryofw.rollout import events as e
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryofw.rollout.rollout import Step
+
+
+class Tone(StrEnum):
+    """How a line should look; never the only carrier of its meaning."""
+
+    GOOD = "good"
+    BAD = "bad"
+    WARNING = "warning"
+    ACTIVE = "active"
+    QUIET = "quiet"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the story; a `routine` one may be left out of a summary."""
+
+    tone: Tone
+    word: str
+    text: str
+    routine: bool = False
+
+
+def tell(step: Step, version: Callable[[str], str] = lambda image_hash: image_hash[:8]) -> Line:
+    """The line of a step.
+
+    Args:
+        step: an event or an intent.
+        version: names an image by its hash.
+    """
+    if isinstance(step, c.Command):
+        return Line(Tone.QUIET, "next", _INTENTS[type(step)], routine=True)
+    for known in (_of_person, _of_device, _of_decision):
+        line = known(step, version)
+        if line is not None:
+            return line
+    return Line(Tone.QUIET, step.kind, "", routine=True)
+
+
+_INTENTS: dict[type[c.Command], str] = {
+    c.CheckDevice: "check the device",
+    c.UploadImage: "upload the image",
+    c.TestImage: "mark for test and reset",
+    c.ConfirmImage: "read afresh and confirm",
+    c.RollBackDevice: "bring the last good image back",
+}
+
+
+def _of_person(step: e.Event, _version: Callable[[str], str]) -> Line | None:
+    match step:
+        case e.RolloutStarted():
+            until = f" up to stage {step.until}" if step.until else ""
+            return Line(Tone.ACTIVE, "started", f"rollout of {step.version}{until} by {step.by}")
+        case e.RolloutResumed():
+            return Line(Tone.ACTIVE, "resumed", f"by {step.by}")
+        case e.StageApproved():
+            why = f": {step.why}" if step.why else ""
+            return Line(Tone.GOOD, "approved", f"stage {step.stage} by {step.by}{why}")
+        case e.AbortRequested():
+            return Line(Tone.WARNING, "abort", _asked(step.by, step.why))
+        case e.RollbackRequested():
+            return Line(Tone.WARNING, "rollback", _asked(step.by, step.why))
+        case e.StopRequested():
+            return Line(Tone.BAD, "STOP", _asked(step.by, step.why))
+        case e.PauseRequested():
+            return Line(Tone.WARNING, "pause", _asked(step.by, ""))
+        case e.QuarantineCleared():
+            return Line(Tone.GOOD, "cleared", _asked(step.by, step.why))
+    return None
+
+
+def _asked(by: str, why: str) -> str:
+    return f"asked for by {by}" + (f": {why}" if why else "")
+
+
+def _of_device(step: e.Event, version: Callable[[str], str]) -> Line | None:
+    match step:
+        case e.DeviceChecked():
+            return Line(Tone.QUIET, "checked", f"runs {step.version}, confirmed", routine=True)
+        case e.DeviceSkipped():
+            return Line(Tone.GOOD, "skipped", f"runs {version(step.hash)} already")
+        case e.DeviceRefused():
+            return Line(Tone.BAD, "refused", step.why)
+        case e.DeviceUnreachable():
+            return Line(Tone.WARNING, "unreachable", step.why)
+        case e.ImageUploaded():
+            return Line(Tone.QUIET, "uploaded", _upload_words(step), routine=True)
+        case e.UploadFailed():
+            return Line(Tone.BAD, "upload failed", step.why)
+        case e.TestBooted():
+            boot = "" if step.boot is None else f" (boot {step.boot:08x})"
+            return Line(Tone.ACTIVE, "test boot", f"runs {version(step.hash)}{boot}; soak begins")
+        case e.DeviceReverted():
+            return Line(Tone.BAD, "reverted", f"{step.why}; runs {version(step.hash)}")
+        case e.ImageConfirmed():
+            return Line(Tone.GOOD, "confirmed", f"runs {version(step.hash)}")
+        case e.ConfirmRefused():
+            return Line(Tone.WARNING, "not confirmed", step.why)
+        case e.DeviceRolledBack():
+            return Line(Tone.WARNING, "rolled back", f"runs {version(step.hash)}: {step.how}")
+        case e.DeviceStuck():
+            return Line(Tone.BAD, "STUCK", step.why)
+    return None
+
+
+def _upload_words(step: e.ImageUploaded) -> str:
+    if step.sent_bytes == 0:
+        return "the slot held the image already"
+    resumed = f", resumed at {step.resumed_at}" if step.resumed_at else ""
+    retries = f", {step.retries} retries" if step.retries else ""
+    return f"{step.sent_bytes} bytes in {step.duration_s:.1f} s{resumed}{retries}"
+
+
+_VERDICT_TONES = {"passed": Tone.GOOD, "failed": Tone.BAD, "inconclusive": Tone.WARNING}
+
+
+def _of_decision(step: e.Event, _version: Callable[[str], str]) -> Line | None:
+    match step:
+        case e.StageStarted():
+            gate = f"the gate of {step.gate} passed" if step.gate else "the first stage"
+            return Line(Tone.ACTIVE, "stage", f"{step.stage} ({gate})")
+        case e.WaveStarted():
+            count = f"{step.devices} device" + ("s" if step.devices != 1 else "")
+            return Line(Tone.ACTIVE, "wave", f"{step.wave}/{step.of} of {step.stage}: {count}")
+        case e.BaselineTaken():
+            return Line(Tone.QUIET, "baseline", "taken", routine=True)
+        case e.VerdictReached():
+            return Line(_VERDICT_TONES[step.outcome], step.outcome, step.why)
+        case e.HoldExpired():
+            return Line(Tone.BAD, "hold expired", step.why)
+        case e.RetryGranted():
+            return Line(Tone.WARNING, "again", f"attempt {step.attempt}: {step.why}")
+        case e.FailureSpread():
+            what = f"the failure reaches the {step.reach}: {step.count} devices go back"
+            return Line(Tone.BAD, "failure", f"{what}; {step.why}")
+        case e.DeviceAbandoned():
+            return Line(Tone.WARNING, "abandoned", f"uploaded, never marked: {step.why}")
+        case e.DeviceQuarantined():
+            return Line(Tone.BAD, "quarantine", f"{step.why}; {step.hint}")
+        case e.GatePassed():
+            return Line(Tone.GOOD, "gate passed", step.stage)
+        case e.GateFailed():
+            return Line(Tone.BAD, "gate failed", f"{step.stage}: {step.why}")
+        case e.RolloutPaused():
+            return Line(Tone.WARNING, "paused", step.why)
+        case e.RolloutEnded():
+            tone = Tone.GOOD if step.outcome == e.Ending.CONFIRMED else Tone.BAD
+            return Line(tone, step.outcome, step.why)
+    return None
