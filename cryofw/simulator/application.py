@@ -9,6 +9,7 @@ from cryofw.simulator.failure import NOT_SUPPORTED, Answer, Failure, refusal_bod
 from cryofw.simulator.reply import encode_reply
 from cryofw.smp import (
     FRAME_OVERHEAD,
+    HEADER_SIZE,
     Group,
     MgmtCode,
     Op,
@@ -93,7 +94,7 @@ class ApplicationServer:
         if isinstance(answer, Failure):
             answer = refusal_body(answer, version=request.header.version)
         body = encode_reply(answer)
-        if len(body) + FRAME_OVERHEAD + 8 > self._board.spec.profile.buffer_size:
+        if HEADER_SIZE + len(body) > self._board.spec.profile.buffer_size:
             body = encode_reply({"rc": int(MgmtCode.MESSAGE_SIZE)})
         return self._connection.reply(request.header, body)
 

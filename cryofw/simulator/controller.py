@@ -82,11 +82,11 @@ class SimulatedController:
         self.ram = ram or Ram()
         flash = Flash(storage, sector_size=spec.sector_size, write_size=spec.write_size)
         counter = SecurityCounter(self.ram.security_counter)
-        self._loader = Bootloader(flash, ports.validator, spec.bootloader, counter)
+        self.bootloader = Bootloader(flash, ports.validator, spec.bootloader, counter)
         self.line = Line(f"{seed}/{spec.name}", ports.now_s, ports.call_later, ports.send)
-        self._board = Board(
+        self.board = Board(
             spec=spec,
-            bootloader=self._loader,
+            bootloader=self.bootloader,
             ram=self.ram,
             model=MetricModel(seed, spec.cryostat, spec.name, spec.metrics),
             stage=stage or HeatedStage(ThermalSpec()),
@@ -108,10 +108,10 @@ class SimulatedController:
             case Mode.BOOTING if not {"window", "app"} & self.ram.timers.keys():
                 self._boot(ResetCause(self.ram.reset_cause))
             case Mode.BOOTING | Mode.RECOVERY:
-                self._server = RecoveryServer(self._board)
+                self._server = RecoveryServer(self.board)
             case Mode.APPLICATION | Mode.HUNG:
-                self._server = ApplicationServer(self._board)
-                self._board.firmware = self._read_firmware()
+                self._server = ApplicationServer(self.board)
+                self.board.firmware = self._read_firmware()
             case Mode.OFF | Mode.DEAD:
                 pass
         self._run_due()
@@ -139,17 +139,17 @@ class SimulatedController:
         match fault:
             case CutPower():
                 self._cut = fault
-                self._loader.flash.arm(PowerCut(fault.after_operations, fault.torn))
+                self.bootloader.flash.arm(PowerCut(fault.after_operations, fault.torn))
             case Hang():
                 self._hang(watchdog=fault.watchdog)
             case LoopBoots():
                 self.ram.crashes["*"] = fault.boots
             case LoseHeartbeats():
-                self._board.lost_beats = fault.share
+                self.board.lost_beats = fault.share
                 self._beats_until_s = now_s + fault.for_s
             case ShiftCalibration():
                 shift = Shift(fault.metric, fault.by, 0.0, fault.ramp_s)
-                self._board.shifts.append((now_s, shift))
+                self.board.shifts.append((now_s, shift))
             case PullCable():
                 self.line.unplugged_until_s = now_s + fault.for_s
                 self._ports.unplug(fault.for_s)
@@ -172,9 +172,9 @@ class SimulatedController:
             return
         if self.ram.mode is Mode.BOOTING and "window" not in self.ram.timers:
             return  # the application is starting; nobody listens
-        if self._board.lost_beats and self._ports.now_s() >= self._beats_until_s:
-            self._board.lost_beats = 0.0
-        before = self._loader.flash.generation
+        if self.board.lost_beats and self._ports.now_s() >= self._beats_until_s:
+            self.board.lost_beats = 0.0
+        before = self.bootloader.flash.generation
         try:
             replies = self._server.receive(data, session)
         except PowerLostError:
@@ -185,7 +185,7 @@ class SimulatedController:
         if replies and self.ram.mode is Mode.BOOTING:
             self.ram.mode = Mode.RECOVERY
             self.ram.timers.pop("window", None)
-        busy_s = self._account() if before != self._loader.flash.generation else 0.0
+        busy_s = self._account() if before != self.bootloader.flash.generation else 0.0
         if replies:
             self.line.send(b"".join(replies), busy_s=busy_s, received=received)
         if self._server.take_changed() or self.ram.mode is Mode.RECOVERY:
@@ -201,8 +201,8 @@ class SimulatedController:
         self.ram.mode = Mode.OFF
         self._server = None
         self._cut = None
-        self._board.shifts.clear()
-        self._loader.flash.arm(None)
+        self.board.shifts.clear()
+        self.bootloader.flash.arm(None)
         if off_s is not None:
             self.ram.timers["power"] = self._ports.now_s() + off_s
 
@@ -215,19 +215,19 @@ class SimulatedController:
         ram.reset_cause = int(cause)
         self._save()  # a process killed during the swap runs the bootloader again
         try:
-            outcome = self._loader.boot()
+            outcome = self.bootloader.boot()
         except PowerLostError:
             self._account()
             self._lose_power(self._cut.off_s if self._cut else None)
             return
         busy_s = self._account()
-        ram.security_counter = self._loader.counter.value
+        ram.security_counter = self.bootloader.counter.value
         self._log(*outcome.log)
         if outcome.image is None:
             ram.mode = Mode.RECOVERY if self.spec.bootloader.serial_recovery else Mode.DEAD
-            self._server = RecoveryServer(self._board) if ram.mode is Mode.RECOVERY else None
+            self._server = RecoveryServer(self.board) if ram.mode is Mode.RECOVERY else None
             return
-        self._server = RecoveryServer(self._board)
+        self._server = RecoveryServer(self.board)
         ram.timers["window"] = self._ports.now_s() + max(profile.dfu_window_s, busy_s)
 
     def _new_boot_id(self) -> int:
@@ -235,19 +235,19 @@ class SimulatedController:
         return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "big")
 
     def _read_firmware(self) -> Firmware:
-        image = self._board.image(0)
+        image = self.board.image(0)
         if not isinstance(image, SlotImage):
             return Firmware()
-        return read_firmware(self._board.slot(0).read(0, image.size))
+        return read_firmware(self.board.slot(0).read(0, image.size))
 
     def _start_application(self) -> None:
         ram, now_s = self.ram, self._ports.now_s()
         ram.mode = Mode.APPLICATION
         ram.started_s = now_s
-        self._server = ApplicationServer(self._board)
-        firmware = self._board.firmware = self._read_firmware()
+        self._server = ApplicationServer(self.board)
+        firmware = self.board.firmware = self._read_firmware()
         self._log(f"*** Booting Zephyr OS build {self.spec.profile.build} ***")
-        image = self._board.image(0)
+        image = self.board.image(0)
         name = image.hash.hex() if isinstance(image, SlotImage) else ""
         ram.crashes.setdefault(name, firmware.boot_loop)
         for key in ("*", name):
@@ -257,7 +257,7 @@ class SimulatedController:
                 break
         if firmware.hang_s is not None:
             ram.timers["hang"] = now_s + firmware.hang_s
-        if ram.lease.lapsed and self._board.in_test_boot:
+        if ram.lease.lapsed and self.board.in_test_boot:
             ram.timers["revert"] = now_s
 
     def _hang(self, *, watchdog: bool) -> None:
@@ -270,9 +270,9 @@ class SimulatedController:
             self.ram.timers["watchdog"] = self._ports.now_s() + self.spec.watchdog_s
 
     def _expire_lease(self) -> None:
-        if self._loader.swap_type() not in (SwapType.REVERT, SwapType.TEST):
+        if self.bootloader.swap_type() not in (SwapType.REVERT, SwapType.TEST):
             return
-        if self.ram.mode is Mode.APPLICATION and self._board.in_test_boot:
+        if self.ram.mode is Mode.APPLICATION and self.board.in_test_boot:
             self._log("<wrn> cryo: the lease ran out in a test boot, reverting")
             self._boot(ResetCause.LEASE)
         else:
@@ -313,7 +313,7 @@ class SimulatedController:
             case "watchdog":
                 self._boot(ResetCause.WATCHDOG)
             case "hang":
-                self._hang(watchdog=self._board.firmware.watchdog)
+                self._hang(watchdog=self.board.firmware.watchdog)
             case "revert":
                 self.ram.lease.lapsed = False
                 self._boot(ResetCause.LEASE)
@@ -352,12 +352,12 @@ class SimulatedController:
 
     def _account(self) -> float:
         """Turn what the flash did into heat, and return how long it took."""
-        activity = self._loader.flash.take_activity()
+        activity = self.bootloader.flash.take_activity()
         now_s, timing = self._ports.now_s(), self.spec.timing
         until_s, factor = self._erase_factor
         erase_s = activity.erased_sectors * timing.erase_sector_s
         if now_s < until_s:
             erase_s *= factor
         flashing_s = activity.programmed_bytes / _FLASHING_BYTES_PER_S
-        self._board.stage.deposit(self._board.stage.spec.flash_w * flashing_s, now_s)
+        self.board.stage.deposit(self.board.stage.spec.flash_w * flashing_s, now_s)
         return erase_s + activity.programmed_bytes / 1024 * timing.program_kib_s
