@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.keychoice import new_passphrase
-from cryofw.cli.newkey import add_key, default_algorithm
+from cryofw.cli.newkey import add_key, check_name, default_algorithm
 from cryofw.cli.options import json_option, keyring_option, passphrase_option
 from cryofw.cli.output import Output, Status
 from cryofw.image import Algorithm
@@ -55,6 +55,7 @@ def generate(
     The private half (keys/NAME.pem, mode 0600) is encrypted with a passphrase from
     --passphrase-file, CRYOFW_PASSPHRASE or a prompt, unless --no-passphrase is given.
     """
+    check_name(name)
     chosen = Purpose(purpose)
     kind = Algorithm(algorithm) if algorithm else default_algorithm(chosen)
     passphrase = None if no_passphrase else new_passphrase(name, passphrase_file)

@@ -22,21 +22,30 @@ def default_algorithm(purpose: Purpose) -> Algorithm:
     return Algorithm.ECDSA_P256 if purpose is Purpose.IMAGE else Algorithm.ED25519
 
 
-def add_key(
-    keyring: Path, name: str, purpose: Purpose, algorithm: Algorithm, passphrase: bytes | None
-) -> KeyEntry:
-    """Make a key pair in `keys/` beside the keyring and enter it; the keyring may be missing.
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a file's, before anybody is asked for a passphrase.
 
     Raises:
-        UsageError: a name that cannot be a file's.
-        KeyringError: the keyring has mistakes, or has the name already.
-        KeyFileError: a key file exists already or cannot be written.
+        UsageError: it has other characters than letters, digits, dots, dashes, underscores.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a key",
             why="it takes 1 to 64 letters, digits, dots, dashes and underscores",
         )
+
+
+def add_key(
+    keyring: Path, name: str, purpose: Purpose, algorithm: Algorithm, passphrase: bytes | None
+) -> KeyEntry:
+    """Make a key pair in `keys/` beside the keyring and enter it; the keyring may be missing.
+
+    Raises:
+        UsageError: as `check_name`.
+        KeyringError: the keyring has mistakes, or has the name already.
+        KeyFileError: a key file exists already or cannot be written.
+    """
+    check_name(name)
     target = keyring.resolve()
     text = target.read_text("utf-8") if target.exists() else None
     path = Path("keys", f"{name}.pem")
