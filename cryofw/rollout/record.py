@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cryofw.journal import Record
 
 EVENTS: dict[str, type[e.Event]] = {
-    event.kind: event for event in e.Event.__subclasses__() if event is not e.ReadingTaken
+    event.kind: event for event in e.Event.__subclasses__() if event.kind != e.ReadingTaken.kind
 }
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import HandClock
+    from cryofw.clock import Clock
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -140,7 +140,7 @@ def full_disk(tmp_path: Path) -> Iterator[FileStorage]:
 
 
 def test_full_disk_stops_the_journal_and_loses_nothing(
-    full_disk: FileStorage, clock: HandClock
+    full_disk: FileStorage, clock: Clock
 ) -> None:
     journal = Journal.open(full_disk, clock=clock, who="me")
     acknowledged = 0

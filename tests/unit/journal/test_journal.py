@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,8 +27,6 @@ from cryofw.journal import (
 )
 
 if TYPE_CHECKING:
-    from conftest import HandClock
-
     from cryofw.clock import Clock
 
 NAME, CHECKPOINT = "journal.jsonl", "checkpoint.json"
@@ -44,7 +42,7 @@ def write(storage: MemoryStorage, clock: Clock, count: int) -> None:
             journal.append("step-done", rollout="r-1", device="c1-a", index=index)
 
 
-def test_record_is_on_disk_when_append_returns(clock: HandClock) -> None:
+def test_record_is_on_disk_when_append_returns(clock: Clock) -> None:
     storage = MemoryStorage()
     journal = open_journal(storage, clock)
     record = journal.append("rollout-started", rollout="r-1", why="because")
@@ -52,7 +50,7 @@ def test_record_is_on_disk_when_append_returns(clock: HandClock) -> None:
     assert (record.n, record.t, record.who) == (0, "2026-11-20T21:07:03.114Z", "anna@lab")
 
 
-def test_reopened_journal_goes_on(clock: HandClock) -> None:
+def test_reopened_journal_goes_on(clock: Clock) -> None:
     storage = MemoryStorage()
     write(storage, clock, 3)
     write(storage, clock, 2)
@@ -63,7 +61,7 @@ def test_reopened_journal_goes_on(clock: HandClock) -> None:
         assert journal.size == 5
 
 
-def test_append_many_is_one_write(clock: HandClock) -> None:
+def test_append_many_is_one_write(clock: Clock) -> None:
     storage = MemoryStorage()
     journal = open_journal(storage, clock)
     before = storage.writes
@@ -72,16 +70,16 @@ def test_append_many_is_one_write(clock: HandClock) -> None:
     assert [record.kind for record in journal.records] == ["a", "b"] == [r.kind for r in records]
 
 
-def test_clock_set_back_does_not_turn_the_record_back(clock: HandClock) -> None:
+def test_clock_set_back_does_not_turn_the_record_back(clock: Clock) -> None:
     journal = open_journal(MemoryStorage(), clock)
     first = journal.append("a")
-    clock.time -= timedelta(hours=1)
+    asyncio.run(clock.sleep(-3600))
     assert journal.append("b").t == first.t
-    clock.time += timedelta(hours=2)
+    asyncio.run(clock.sleep(7200))
     assert journal.append("c").t > first.t
 
 
-def test_unwritable_record_leaves_the_journal_as_it_was(clock: HandClock) -> None:
+def test_unwritable_record_leaves_the_journal_as_it_was(clock: Clock) -> None:
     storage = MemoryStorage()
     journal = open_journal(storage, clock)
     with pytest.raises(UnwritableRecord):
@@ -89,7 +87,7 @@ def test_unwritable_record_leaves_the_journal_as_it_was(clock: HandClock) -> Non
     assert journal.append("c").n == 0
 
 
-def test_second_writer_is_refused_by_the_holder_s_name(clock: HandClock) -> None:
+def test_second_writer_is_refused_by_the_holder_s_name(clock: Clock) -> None:
     disk = MemoryDisk()
     with open_journal(MemoryStorage(disk, holder="process 7 (cryofw deploy)"), clock):
         with pytest.raises(StorageLocked, match="process 7") as caught:
@@ -98,7 +96,7 @@ def test_second_writer_is_refused_by_the_holder_s_name(clock: HandClock) -> None
     open_journal(MemoryStorage(disk), clock).close()
 
 
-def test_journal_can_be_read_while_it_is_written(clock: HandClock) -> None:
+def test_journal_can_be_read_while_it_is_written(clock: Clock) -> None:
     disk = MemoryDisk()
     writer = open_journal(MemoryStorage(disk), clock)
     writer.append("a")
@@ -114,7 +112,7 @@ def test_reading_a_journal_that_is_not_there() -> None:
         read_journal(MemoryStorage())
 
 
-def test_torn_last_line_is_cut_off_and_the_repair_is_journaled(clock: HandClock) -> None:
+def test_torn_last_line_is_cut_off_and_the_repair_is_journaled(clock: Clock) -> None:
     whole = MemoryStorage()
     journal = open_journal(whole, clock)
     journal.append("a")
@@ -135,7 +133,7 @@ def test_torn_last_line_is_cut_off_and_the_repair_is_journaled(clock: HandClock)
             assert again.append("c").n == 2
 
 
-def test_block_of_zeroes_after_a_power_cut_is_torn_too(clock: HandClock) -> None:
+def test_block_of_zeroes_after_a_power_cut_is_torn_too(clock: Clock) -> None:
     disk = MemoryDisk()
     open_journal(MemoryStorage(disk), clock).append("a")
     disk.locks.clear()
@@ -144,7 +142,7 @@ def test_block_of_zeroes_after_a_power_cut_is_torn_too(clock: HandClock) -> None
         assert [record.kind for record in journal.records] == ["a", "journal-repaired"]
 
 
-def test_whole_line_that_is_no_record_is_not_taken_for_torn(clock: HandClock) -> None:
+def test_whole_line_that_is_no_record_is_not_taken_for_torn(clock: Clock) -> None:
     """An acknowledged record that was damaged must be told, not repaired away."""
     disk = MemoryDisk()
     open_journal(MemoryStorage(disk), clock).append_many([Entry("a"), Entry("b")])
@@ -156,7 +154,7 @@ def test_whole_line_that_is_no_record_is_not_taken_for_torn(clock: HandClock) ->
     assert not disk.locks
 
 
-def test_nothing_under_the_checkpoint_is_repaired(clock: HandClock) -> None:
+def test_nothing_under_the_checkpoint_is_repaired(clock: Clock) -> None:
     disk = MemoryDisk()
     write(MemoryStorage(disk), clock, 3)
     disk.entries[NAME] = disk.entries[NAME][:-1]
@@ -167,7 +165,7 @@ def test_nothing_under_the_checkpoint_is_repaired(clock: HandClock) -> None:
     assert disk.entries == before
 
 
-def test_lost_journal_and_lost_checkpoint_are_told(clock: HandClock) -> None:
+def test_lost_journal_and_lost_checkpoint_are_told(clock: Clock) -> None:
     for lost in (NAME, CHECKPOINT):
         disk = MemoryDisk()
         write(MemoryStorage(disk), clock, 3)
@@ -176,7 +174,7 @@ def test_lost_journal_and_lost_checkpoint_are_told(clock: HandClock) -> None:
             open_journal(MemoryStorage(disk), clock)
 
 
-def test_older_copy_with_its_newer_checkpoint_is_told(clock: HandClock) -> None:
+def test_older_copy_with_its_newer_checkpoint_is_told(clock: Clock) -> None:
     disk = MemoryDisk()
     write(MemoryStorage(disk), clock, 3)
     old = disk.entries[NAME]
@@ -186,7 +184,7 @@ def test_older_copy_with_its_newer_checkpoint_is_told(clock: HandClock) -> None:
         open_journal(MemoryStorage(disk), clock)
 
 
-def test_journal_of_a_newer_cryofw_is_not_touched(clock: HandClock) -> None:
+def test_journal_of_a_newer_cryofw_is_not_touched(clock: Clock) -> None:
     disk = MemoryDisk()
     write(MemoryStorage(disk), clock, 2)
     disk.entries[NAME] += (
@@ -201,7 +199,7 @@ def test_journal_of_a_newer_cryofw_is_not_touched(clock: HandClock) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 10, 10_000])
-def test_after_a_failed_write_nothing_more_is_taken(clock: HandClock, kept: int) -> None:
+def test_after_a_failed_write_nothing_more_is_taken(clock: Clock, kept: int) -> None:
     storage = MemoryStorage()
     journal = open_journal(storage, clock)
     journal.append("a")
@@ -218,7 +216,7 @@ def test_after_a_failed_write_nothing_more_is_taken(clock: HandClock, kept: int)
         assert "c" not in [record.kind for record in again.records]
 
 
-def test_failed_checkpoint_stops_the_journal_too(clock: HandClock) -> None:
+def test_failed_checkpoint_stops_the_journal_too(clock: Clock) -> None:
     storage = MemoryStorage()
     journal = open_journal(storage, clock)
     journal.append("a")
@@ -229,7 +227,7 @@ def test_failed_checkpoint_stops_the_journal_too(clock: HandClock) -> None:
         journal.append("b")
 
 
-def test_closed_journal_takes_nothing(clock: HandClock) -> None:
+def test_closed_journal_takes_nothing(clock: Clock) -> None:
     journal = open_journal(MemoryStorage(), clock)
     journal.close()
     journal.close()
@@ -237,7 +235,7 @@ def test_closed_journal_takes_nothing(clock: HandClock) -> None:
         journal.append("a")
 
 
-def test_handle_of_a_dead_run_writes_nothing(clock: HandClock) -> None:
+def test_handle_of_a_dead_run_writes_nothing(clock: Clock) -> None:
     storage = MemoryStorage()
     journal = open_journal(storage, clock)
     journal.append("a")
@@ -254,7 +252,7 @@ def test_handle_of_a_dead_run_writes_nothing(clock: HandClock) -> None:
     assert kinds == ["a", "b"]
 
 
-def test_checkpoint_follows_the_journal(clock: HandClock) -> None:
+def test_checkpoint_follows_the_journal(clock: Clock) -> None:
     storage = MemoryStorage()
     journal = open_journal(storage, clock)
     sizes = set()
@@ -268,7 +266,7 @@ def test_checkpoint_follows_the_journal(clock: HandClock) -> None:
     assert checkpoint.length == len(storage.read(NAME))
 
 
-def test_journals_beside_each_other_keep_their_own_checkpoints(clock: HandClock) -> None:
+def test_journals_beside_each_other_keep_their_own_checkpoints(clock: Clock) -> None:
     storage = MemoryStorage()
     for name in (NAME, "gateway-a.jsonl"):
         with Journal.open(storage, name, clock=clock, who="me") as journal:

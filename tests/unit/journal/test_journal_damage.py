@@ -17,12 +17,12 @@ from cryofw.journal import (
 )
 
 if TYPE_CHECKING:
-    from conftest import HandClock
+    from cryofw.clock import Clock
 
 NAME = "journal.jsonl"
 
 
-def written(clock: HandClock, count: int) -> tuple[bytes, bytes]:
+def written(clock: Clock, count: int) -> tuple[bytes, bytes]:
     """A journal of `count` records and its checkpoint file."""
     storage = MemoryStorage()
     with Journal.open(storage, clock=clock, who="a") as journal:
@@ -41,14 +41,14 @@ def flipped(data: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def test_untouched_journal_verifies(clock: HandClock) -> None:
+def test_untouched_journal_verifies(clock: Clock) -> None:
     data, checkpoint = written(clock, 200)
     report = verify(data, checkpoint)
     assert (len(report.records), report.anchored, report.torn_bytes) == (200, 200, 0)
     assert report.root == Checkpoint.decode(checkpoint, NAME).root
 
 
-def test_every_flipped_bit_of_a_short_journal_is_found_at_its_record(clock: HandClock) -> None:
+def test_every_flipped_bit_of_a_short_journal_is_found_at_its_record(clock: Clock) -> None:
     data, checkpoint = written(clock, 8)
     for bit in range(len(data) * 8):
         with pytest.raises(CryofwError) as caught:
@@ -60,7 +60,7 @@ def test_every_flipped_bit_of_a_short_journal_is_found_at_its_record(clock: Hand
             assert caught.value.record <= record
 
 
-def test_flipped_bits_all_over_a_long_journal_are_found(clock: HandClock) -> None:
+def test_flipped_bits_all_over_a_long_journal_are_found(clock: Clock) -> None:
     data, checkpoint = written(clock, 200)
     last = len(data) * 8
     ends = [*range(400), *range(last - 400, last)]
@@ -70,7 +70,7 @@ def test_flipped_bits_all_over_a_long_journal_are_found(clock: HandClock) -> Non
         assert caught.value.exit_code in (4, 5)
 
 
-def test_every_truncation_is_found(clock: HandClock) -> None:
+def test_every_truncation_is_found(clock: Clock) -> None:
     data, checkpoint = written(clock, 200)
     boundaries = [place for place, byte in enumerate(data) if byte == 10]
     sizes = {size + step for size in boundaries for step in (-1, 0, 1)}
@@ -82,7 +82,7 @@ def test_every_truncation_is_found(clock: HandClock) -> None:
         assert caught.value.offset == data.rfind(b"\n", 0, size) + 1
 
 
-def test_every_flipped_bit_of_the_checkpoint_is_found(clock: HandClock) -> None:
+def test_every_flipped_bit_of_the_checkpoint_is_found(clock: Clock) -> None:
     data, checkpoint = written(clock, 200)
     for bit in range(len(checkpoint) * 8):
         with pytest.raises(CryofwError) as caught:
@@ -90,7 +90,7 @@ def test_every_flipped_bit_of_the_checkpoint_is_found(clock: HandClock) -> None:
         assert caught.value.exit_code == 4
 
 
-def test_every_truncation_of_the_checkpoint_is_found(clock: HandClock) -> None:
+def test_every_truncation_of_the_checkpoint_is_found(clock: Clock) -> None:
     data, checkpoint = written(clock, 20)
     for size in range(len(checkpoint)):
         with pytest.raises(CryofwError) as caught:
@@ -98,7 +98,7 @@ def test_every_truncation_of_the_checkpoint_is_found(clock: HandClock) -> None:
         assert caught.value.exit_code == 4
 
 
-def test_removed_doubled_and_swapped_lines_are_found(clock: HandClock) -> None:
+def test_removed_doubled_and_swapped_lines_are_found(clock: Clock) -> None:
     data, checkpoint = written(clock, 20)
     lines = data.splitlines(keepends=True)
     for index in range(19):
@@ -123,14 +123,14 @@ def test_removed_doubled_and_swapped_lines_are_found(clock: HandClock) -> None:
         (b'"i":5}\n', b'"i":5}\r\n'),
     ],
 )
-def test_rewritten_line_is_found(clock: HandClock, old: bytes, new: bytes) -> None:
+def test_rewritten_line_is_found(clock: Clock, old: bytes, new: bytes) -> None:
     data, checkpoint = written(clock, 20)
     assert data.count(old) == 1
     with pytest.raises(JournalCorrupt):
         verify(data.replace(old, new), checkpoint)
 
 
-def test_rewrite_with_a_rewritten_length_is_found_in_its_range(clock: HandClock) -> None:
+def test_rewrite_with_a_rewritten_length_is_found_in_its_range(clock: Clock) -> None:
     """200 records are perfect subtrees of 128, 64 and 8: the lie is in one of them."""
     data, checkpoint = written(clock, 200)
     for changed, first in ((5, 0), (127, 0), (128, 128), (191, 128), (199, 192)):
@@ -142,7 +142,7 @@ def test_rewrite_with_a_rewritten_length_is_found_in_its_range(clock: HandClock)
         assert caught.value.offset == len(b"".join(data.splitlines(keepends=True)[:first]))
 
 
-def test_what_follows_the_checkpoint_is_read_but_not_anchored(clock: HandClock) -> None:
+def test_what_follows_the_checkpoint_is_read_but_not_anchored(clock: Clock) -> None:
     data, checkpoint = written(clock, 20)
     more, _ = written(clock, 25)
     report = verify(more + b'{"v":1', checkpoint)
@@ -150,7 +150,7 @@ def test_what_follows_the_checkpoint_is_read_but_not_anchored(clock: HandClock) 
     assert verify_journal(data, None).anchored == 0
 
 
-def test_time_that_runs_backwards_is_found(clock: HandClock) -> None:
+def test_time_that_runs_backwards_is_found(clock: Clock) -> None:
     data, _ = written(clock, 3)
     changed = data.replace(b"21:07:03.114Z", b"21:07:04.114Z", 2)
     with pytest.raises(JournalCorrupt, match="disagree") as caught:

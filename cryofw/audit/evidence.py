@@ -1,0 +1,71 @@
+"""Evidence that lies beside the journal: plans by digest, raw readings by count and digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from cryofw.errors import CryofwError
+from cryofw.rollout import parse_plan
+
+if TYPE_CHECKING:
+    from cryofw.journal import Record, Storage
+    from cryofw.rollout import Plan
+
+
+class Evidence:
+    """Looks up, in a state directory, what records refer to by digest."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._readings: dict[str, dict[str, list[bytes]]] = {}
+
+    def plan(self, record: Record) -> tuple[Plan | None, str]:
+        """The plan that a `rollout-started` names, or why it is not to be had."""
+        name = f"rollouts/{record.rollout}/plan.json"
+        if not self._storage.exists(name):
+            return None, f"{name} is missing"
+        try:
+            plan = parse_plan(self._storage.read(name), name)
+        except CryofwError as error:
+            return None, str(error)
+        if plan.digest != record.fields.get("plan"):
+            return None, f"{name} is not the plan that the rollout was started with"
+        return plan, ""
+
+    def check_readings(self, record: Record) -> str:
+        """Why the raw readings are not those that a record was decided on; empty if they are."""
+        claim = record.fields.get("readings")
+        if not isinstance(claim, dict) or record.device is None:
+            return ""
+        count = claim.get("count")
+        lines = self._lines(record.rollout).get(record.device, [])
+        if type(count) is not int or count < 0:
+            return "its count of readings is not a number"
+        if len(lines) < count:
+            return (
+                f"it rests on {count} readings of {record.device}, "
+                f"of which {len(lines)} are at hand"
+            )
+        digest = hashlib.sha256(b"".join(lines[:count])).hexdigest()
+        if digest != claim.get("sha256"):
+            return f"the raw readings of {record.device} are not those it was decided on"
+        return ""
+
+    def _lines(self, rollout: str) -> dict[str, list[bytes]]:
+        if rollout not in self._readings:
+            by_device: dict[str, list[bytes]] = {}
+            name = f"rollouts/{rollout}/readings.jsonl"
+            data = self._storage.read(name) if self._storage.exists(name) else b""
+            for line in data.splitlines(keepends=True):
+                by_device.setdefault(_device_of(line), []).append(line)
+            self._readings[rollout] = by_device
+        return self._readings[rollout]
+
+
+def _device_of(line: bytes) -> str:
+    try:
+        return str(json.loads(line)["d"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""  # no device has this name: its count or digest will not agree

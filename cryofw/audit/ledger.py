@@ -1,0 +1,167 @@
+"""What an auditor remembers while reading a journal from its beginning: rollouts and devices.
+
+Written apart from the rollout's own state on purpose: two readers of the same log that share no
+code must come to the same end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryofw.rollout.commands import COMMANDS
+from cryofw.rollout.record import EVENTS
+
+if TYPE_CHECKING:
+    from cryofw.journal import Record
+    from cryofw.rollout import Plan
+
+CHECK = "device-check-requested"
+UPLOAD = "image-upload-requested"
+TEST = "image-test-requested"
+CONFIRM = "image-confirm-requested"
+ROLL_BACK = "device-rollback-requested"
+INTENTS = frozenset(COMMANDS)
+
+ROLLOUT_KINDS = INTENTS | frozenset(EVENTS)
+"""Kinds that belong to a rollout."""
+
+# What a device's record says about where it stands; of other kinds nothing is concluded.
+_STANDS = {
+    "device-checked": "checked",
+    "device-skipped": "skipped",
+    "device-refused": "refused",
+    "device-unreachable": "unreachable",
+    "image-uploaded": "uploaded",
+    "upload-failed": "abandoned",
+    TEST: "testing",
+    "test-booted": "in test boot",
+    "image-confirmed": "confirmed",
+    "device-reverted": "self-reverted",
+    "device-abandoned": "abandoned",
+    ROLL_BACK: "rolling back",
+    "device-rolled-back": "rolled back",
+    "device-stuck": "stuck",
+    "retry-granted": "checked",
+    "quarantine-cleared": "",
+}
+IN_FLIGHT = frozenset({"uploaded", "testing", "in test boot", "rolling back"})
+"""States in which no rollout may leave a device."""
+
+
+@dataclass(slots=True)
+class DeviceLedger:
+    """One device in one rollout, as far as its records tell."""
+
+    stands: str = ""
+    intents: dict[str, str] = field(default_factory=dict)  # open ones: kind -> hash
+    last_good: str = ""
+    uploaded: str = ""
+    tested: str = ""
+    verdict: str = ""
+
+    def take(self, record: Record) -> None:
+        """Fold one record of this device."""
+        image = str(record.fields.get("hash", ""))
+        self.stands = _STANDS.get(record.kind, self.stands)
+        if record.kind in INTENTS:
+            self.intents[record.kind] = image
+        elif record.kind in OUTCOMES:
+            self.intents.clear()
+        match record.kind:
+            case "device-checked":
+                self.last_good = image
+            case "image-uploaded":
+                self.uploaded = image
+            case "test-booted":
+                self.tested, self.verdict = image, ""
+            case "verdict-reached":
+                self.verdict = str(record.fields.get("outcome", ""))
+            case _:
+                pass
+
+
+OUTCOMES: dict[str, frozenset[str]] = {
+    "device-checked": frozenset({CHECK}),
+    "device-skipped": frozenset({CHECK}),
+    "device-refused": INTENTS,
+    "device-unreachable": INTENTS,
+    "image-uploaded": frozenset({UPLOAD}),
+    "upload-failed": frozenset({UPLOAD}),
+    "test-booted": frozenset({TEST}),
+    "image-confirmed": frozenset({CONFIRM}),
+    "confirm-refused": frozenset({CONFIRM}),
+    "device-rolled-back": frozenset({ROLL_BACK}),
+    "device-stuck": INTENTS,
+}
+"""Outcomes, and the intents one of which must stand before them, still without an outcome.
+
+`device-reverted` is not here: a device may go back by itself at any moment.
+"""
+
+
+@dataclass(slots=True)
+class RolloutLedger:
+    """One rollout, as far as its records tell; `plan` is what it was started with, if at hand."""
+
+    release: str
+    plan: Plan | None = None
+    devices: dict[str, DeviceLedger] = field(default_factory=dict)
+    stages: list[str] = field(default_factory=list)  # started, in order
+    gates: set[str] = field(default_factory=set)
+    approved: set[str] = field(default_factory=set)
+    wave: int = 0
+    resting: str = ""  # why nothing may be asked of a device: ended, paused, stopped
+
+    def device(self, name: str) -> DeviceLedger:
+        """The device's ledger, made when it is first named."""
+        return self.devices.setdefault(name, DeviceLedger())
+
+    def take(self, record: Record) -> None:
+        """Fold one record of this rollout."""
+        stage = str(record.fields.get("stage", ""))
+        match record.kind:
+            case "stage-started":
+                self.stages.append(stage)
+                self.wave = 0
+            case "wave-started":
+                self.wave += 1
+            case "gate-passed":
+                self.gates.add(stage)
+            case "stage-approved":
+                self.approved.add(stage)
+            case "rollout-ended":
+                self.resting = "the rollout had ended"
+            case "rollout-paused":
+                self.resting = "the rollout was paused"
+            case "stop-requested":
+                self.resting = "the emergency stop was given"
+            case "rollout-resumed" | "rollback-requested":
+                if self.resting != "the emergency stop was given" or (
+                    record.kind == "rollback-requested"
+                ):
+                    self.resting = ""
+            case _:
+                pass
+        if record.device is not None:
+            self.device(record.device).take(record)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The whole journal: rollouts by id, and the devices in quarantine."""
+
+    rollouts: dict[str, RolloutLedger] = field(default_factory=dict)
+    quarantine: set[str] = field(default_factory=set)
+
+    def take(self, record: Record, plan: Plan | None = None) -> None:
+        """Fold one record; `plan` is that of the rollout which it starts."""
+        if record.kind == "rollout-started":
+            release = str(record.fields.get("release", ""))
+            self.rollouts[record.rollout] = RolloutLedger(release, plan)
+        elif record.rollout in self.rollouts:
+            self.rollouts[record.rollout].take(record)
+        if record.device is not None and record.kind == "device-quarantined":
+            self.quarantine.add(record.device)
+        if record.device is not None and record.kind == "quarantine-cleared":
+            self.quarantine.discard(record.device)

@@ -1,0 +1,259 @@
+"""What must stand in a journal before what: the design's invariants as a table of rules on kinds.
+
+A rule looks at one record and at what stood before it, and answers with a sentence when the
+record could not have been written by a cryofw that keeps its promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from cryofw.audit.ledger import (
+    CHECK,
+    CONFIRM,
+    IN_FLIGHT,
+    INTENTS,
+    OUTCOMES,
+    ROLL_BACK,
+    ROLLOUT_KINDS,
+    TEST,
+    UPLOAD,
+    DeviceLedger,
+    Ledger,
+    RolloutLedger,
+)
+from cryofw.errors import VerificationFailed
+from cryofw.rollout import step_from_record
+
+if TYPE_CHECKING:
+    from cryofw.journal import Record
+
+Rule: TypeAlias = Callable[[Ledger, RolloutLedger, DeviceLedger, "Record"], str]
+_NO_DEVICE = DeviceLedger()
+_NO_ROLLOUT = RolloutLedger(release="")
+# A person may do these at any time, also to a rollout that rests.
+_OF_PEOPLE = frozenset({
+    "abort-requested", "pause-requested", "quarantine-cleared", "rollback-requested",
+    "rollout-resumed", "stage-approved", "stop-requested",
+})  # fmt: skip
+
+
+def broken_rules(ledger: Ledger, record: Record) -> list[str]:
+    """A sentence for each rule that `record` breaks after what `ledger` has seen."""
+    if record.kind not in ROLLOUT_KINDS:
+        return []
+    try:
+        step_from_record(record)
+    except VerificationFailed as error:
+        return [error.why]
+    rollout = ledger.rollouts.get(record.rollout)
+    if record.kind == "rollout-started":
+        return [] if rollout is None else [f"the rollout {record.rollout} was started before"]
+    if rollout is None:
+        return [f"no rollout {record.rollout or '(none)'} was started"]
+    device = _NO_DEVICE if record.device is None else rollout.device(record.device)
+    answers = (rule(ledger, rollout, device, record) for rule in _rules_for(record.kind))
+    return [answer for answer in answers if answer]
+
+
+def _rules_for(kind: str) -> list[Rule]:
+    rules = list(RULES.get(kind, ()))
+    if kind in OUTCOMES:
+        rules.append(_outcome_has_its_intent)
+    if kind in INTENTS:
+        rules += [_nothing_is_asked_at_rest, _nothing_is_asked_in_quarantine]
+    return rules
+
+
+def _outcome_has_its_intent(
+    _ledger: Ledger, _rollout: RolloutLedger, device: DeviceLedger, record: Record
+) -> str:
+    wanted = OUTCOMES[record.kind]
+    if wanted.intersection(device.intents):
+        return ""
+    names = " or ".join(sorted(wanted)) if len(wanted) < 3 else "an intent"
+    return f"it is an outcome, but {names} for {record.device} does not stand before it"
+
+
+def _nothing_is_asked_at_rest(
+    _ledger: Ledger, rollout: RolloutLedger, _device: DeviceLedger, record: Record
+) -> str:
+    return f"{record.device} was asked for something after {rollout.resting}" * bool(
+        rollout.resting
+    )
+
+
+def _nothing_is_asked_in_quarantine(
+    ledger: Ledger, _rollout: RolloutLedger, _device: DeviceLedger, record: Record
+) -> str:
+    if record.device not in ledger.quarantine:
+        return ""
+    return f"{record.device} was in quarantine, and nobody had cleared it"
+
+
+def _gate_before_stage(
+    _ledger: Ledger, rollout: RolloutLedger, _device: DeviceLedger, record: Record
+) -> str:
+    stage, gate = str(record.fields["stage"]), str(record.fields.get("gate", ""))
+    if stage in rollout.stages:
+        return f"the stage {stage} was started before"
+    before = rollout.stages[-1] if rollout.stages else ""
+    if gate != before:
+        return f"stage {stage} stands on the gate of {gate or 'nothing'}, not on that of {before}"
+    if before and before not in rollout.gates:
+        return f"stage {stage} began, but the gate of stage {before} had not passed"
+    return _stage_as_planned(rollout, stage, before)
+
+
+def _stage_as_planned(rollout: RolloutLedger, stage: str, before: str) -> str:
+    if rollout.plan is None:
+        return ""
+    names = [planned.name for planned in rollout.plan.stages]
+    if stage not in names or names.index(stage) != len(rollout.stages):
+        return f"the plan's stage {len(rollout.stages) + 1} is not {stage}"
+    if before and rollout.plan.stage(before).then_approve and stage not in rollout.approved:
+        return f"the plan asks for an approval of stage {stage}; there is none"
+    return ""
+
+
+def _waves_in_turn(
+    _ledger: Ledger, rollout: RolloutLedger, _device: DeviceLedger, record: Record
+) -> str:
+    stage, wave = record.fields["stage"], record.fields["wave"]
+    if not rollout.stages or stage != rollout.stages[-1]:
+        return f"a wave of stage {stage}, which is not the current one"
+    return f"wave {wave} follows wave {rollout.wave}" * (wave != rollout.wave + 1)
+
+
+def _gate_of_settled_devices(
+    _ledger: Ledger, rollout: RolloutLedger, _device: DeviceLedger, record: Record
+) -> str:
+    stage = str(record.fields["stage"])
+    if not rollout.stages or stage != rollout.stages[-1] or stage in rollout.gates:
+        return f"the gate of stage {stage}, which is not the current one"
+    for name, device in rollout.devices.items():
+        if device.stands in IN_FLIGHT:
+            return f"the gate of stage {stage} passed while {name} was {device.stands}"
+    if rollout.plan is None or all(one.name != stage for one in rollout.plan.stages):
+        return ""
+    if rollout.wave != len(rollout.plan.stage(stage).waves):
+        return f"the gate of stage {stage} passed after wave {rollout.wave} of its waves"
+    members = {name: rollout.device(name).stands for name in rollout.plan.stage(stage).devices}
+    good = [name for name, stands in members.items() if stands in ("confirmed", "skipped")]
+    for name, stands in members.items():
+        if name not in good and stands != "unreachable":
+            return f"the gate of stage {stage} passed, but {name} is {stands or 'untouched'}"
+    return "" if good else f"the gate of stage {stage} passed without a single proven device"
+
+
+def _check_in_its_stage(
+    _ledger: Ledger, rollout: RolloutLedger, _device: DeviceLedger, record: Record
+) -> str:
+    if not rollout.stages:
+        return f"{record.device} was addressed before any stage began"
+    if rollout.plan is None:
+        return ""
+    planned = rollout.plan.devices.get(str(record.device))
+    if planned is None:
+        return f"the plan does not name {record.device}"
+    if planned.stage not in rollout.stages:
+        return f"{record.device} was addressed before its stage {planned.stage} began"
+    return ""
+
+
+def _upload_of_the_release(
+    _ledger: Ledger, rollout: RolloutLedger, device: DeviceLedger, record: Record
+) -> str:
+    if not device.last_good:
+        return f"{record.device} was not checked before"
+    if record.fields["hash"] != rollout.release:
+        return f"{record.device} was to get an image that is not the release of this rollout"
+    return _in_its_wave(rollout, str(record.device))
+
+
+def _in_its_wave(rollout: RolloutLedger, name: str) -> str:
+    planned = rollout.plan.devices.get(name) if rollout.plan else None
+    if rollout.plan is None or planned is None or planned.stage not in rollout.stages[-1:]:
+        return ""
+    started = rollout.plan.stage(planned.stage).waves[: rollout.wave]
+    if any(name in wave for wave in started):
+        return ""
+    return f"{name} was to be flashed before its wave began"
+
+
+def _test_of_what_was_uploaded(
+    _ledger: Ledger, rollout: RolloutLedger, device: DeviceLedger, record: Record
+) -> str:
+    if record.fields["hash"] != rollout.release:
+        return f"{record.device} was to boot an image that is not the release of this rollout"
+    if device.uploaded != record.fields["hash"]:
+        return f"the upload to {record.device} was not proven before its test boot"
+    return ""
+
+
+def _confirm_of_what_passed(
+    _ledger: Ledger, _rollout: RolloutLedger, device: DeviceLedger, record: Record
+) -> str:
+    if not device.tested:
+        return f"{record.device} was to be confirmed without a test boot"
+    if device.tested != record.fields["hash"]:
+        return f"{record.device} was to be confirmed with another image than it had booted"
+    if device.verdict != "passed":
+        found = f"the last one is `{device.verdict}`" if device.verdict else "there is none"
+        return f"the confirm of {record.device} needs a verdict `passed`; {found}"
+    return ""
+
+
+def _outcome_is_about_the_same_image(
+    _ledger: Ledger, _rollout: RolloutLedger, device: DeviceLedger, record: Record
+) -> str:
+    asked = {image for image in device.intents.values() if image}
+    if not asked or record.fields["hash"] in asked:
+        return ""
+    return f"it is about another image than was asked of {record.device}"
+
+
+def _rollback_to_the_last_good(
+    _ledger: Ledger, _rollout: RolloutLedger, device: DeviceLedger, record: Record
+) -> str:
+    if not device.last_good or record.fields["hash"] == device.last_good:
+        return ""
+    return f"{record.device} was taken back to an image that did not run on it before"
+
+
+def _nobody_is_left_behind(
+    _ledger: Ledger, rollout: RolloutLedger, _device: DeviceLedger, record: Record
+) -> str:
+    if record.fields["outcome"] == "stopped":  # what is in test boot is left to its lease
+        return ""
+    for name, device in rollout.devices.items():
+        if device.stands in IN_FLIGHT:
+            return f"the rollout ended while {name} was {device.stands}"
+    return ""
+
+
+def _act_of_a_named_person(
+    _ledger: Ledger, _rollout: RolloutLedger, _device: DeviceLedger, record: Record
+) -> str:
+    return "" if record.fields.get("by") else "it does not say who did it"
+
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "stage-started": (_gate_before_stage,),
+    "wave-started": (_waves_in_turn,),
+    "gate-passed": (_gate_of_settled_devices,),
+    "stage-approved": (_act_of_a_named_person,),
+    "quarantine-cleared": (_act_of_a_named_person,),
+    CHECK: (_check_in_its_stage,),
+    UPLOAD: (_check_in_its_stage, _upload_of_the_release),
+    TEST: (_test_of_what_was_uploaded,),
+    CONFIRM: (_confirm_of_what_passed,),
+    ROLL_BACK: (_rollback_to_the_last_good,),
+    "image-uploaded": (_outcome_is_about_the_same_image,),
+    "test-booted": (_outcome_is_about_the_same_image,),
+    "image-confirmed": (_outcome_is_about_the_same_image,),
+    "device-rolled-back": (_outcome_is_about_the_same_image,),
+    "rollout-ended": (_nobody_is_left_behind,),
+}
+"""Rules by kind; outcomes and intents have more in common, see `_rules_for`."""

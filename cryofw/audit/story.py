@@ -1,0 +1,144 @@
+"""The journal as a story for people: when, who, what, to which device, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from cryofw.journal import Record
+
+_PHRASES: dict[str, str] = {
+    "rollout-started": "started the rollout of {version}",
+    "rollout-resumed": "resumed the rollout",
+    "stage-approved": "approved stage {stage}",
+    "abort-requested": "asked to abort",
+    "pause-requested": "asked to pause",
+    "rollback-requested": "asked to roll everything back",
+    "stop-requested": "gave the emergency stop",
+    "quarantine-cleared": "cleared {device} from quarantine",
+    "device-check-requested": "checking {device}",
+    "device-checked": "{device} is the right device and runs {version}",
+    "device-skipped": "{device} runs this release already",
+    "device-refused": "{device} was refused",
+    "device-unreachable": "{device} does not answer",
+    "image-upload-requested": "uploading {hash} to {device}",
+    "image-uploaded": "{device} holds {hash}",
+    "upload-failed": "{device} did not take the image",
+    "image-test-requested": "{device} is asked to boot {hash} on trial",
+    "test-booted": "{device} runs {hash} on trial",
+    "device-reverted": "{device} went back to {hash} by itself",
+    "image-confirm-requested": "confirming {hash} on {device}",
+    "image-confirmed": "{device} runs {hash} for good",
+    "confirm-refused": "{device} was not confirmed",
+    "device-rollback-requested": "taking {device} back to {hash}",
+    "device-rolled-back": "{device} is back on {hash}",
+    "device-stuck": "{device} is STUCK",
+    "stage-started": "stage {stage} begins",
+    "wave-started": "stage {stage}, wave {wave} of {of}: {devices} devices",
+    "baseline-taken": "the baseline of {device} is taken",
+    "verdict-reached": "verdict on {device}: {outcome}",
+    "hold-expired": "the hold of {device} has expired",
+    "retry-granted": "{device} gets attempt {attempt}",
+    "failure-spread": "the failure of {device} takes {count} devices back ({reach})",
+    "device-abandoned": "the image on {device} is left unused",
+    "device-quarantined": "{device} is in quarantine",
+    "gate-passed": "the gate of stage {stage} is PASSED",
+    "gate-failed": "the gate of stage {stage} is FAILED",
+    "rollout-paused": "the rollout waits for: {needs}",
+    "rollout-ended": "the rollout has ended: {outcome}",
+    "journal-repaired": "a torn line of {dropped_bytes} bytes was cut off",
+}
+_REASONS = ("why", "how", "hint")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which records are shown; an empty field lets everything pass."""
+
+    device: str = ""
+    rollout: str = ""
+    kind: str = ""
+    around: int | None = None
+    span: int = 5
+
+    def passes(self, record: Record) -> bool:
+        """Whether `record` is to be shown; `rollout` may be the beginning of an id."""
+        return (
+            self.device in ("", record.device)
+            and record.rollout.startswith(self.rollout)
+            and self.kind in ("", record.kind)
+            and (self.around is None or abs(record.n - self.around) <= self.span)
+        )
+
+
+@dataclass(frozen=True)
+class StoryLine:
+    """One record, told."""
+
+    n: int
+    day: str
+    time: str
+    who: str
+    rollout: str
+    text: str
+    reasons: tuple[str, ...]
+
+
+def tell(records: Iterable[Record], wanted: Filter) -> Iterator[StoryLine]:
+    """The records that pass, told; images are called by their version once it is known."""
+    versions: dict[str, str] = {}
+    for record in records:
+        if record.kind == "rollout-started":
+            versions[str(record.fields.get("release"))] = str(record.fields.get("version"))
+        elif record.kind == "device-checked":
+            image = str(record.fields.get("hash"))
+            versions.setdefault(image, str(record.fields.get("version")))
+        if wanted.passes(record):
+            yield _told(record, versions)
+
+
+def _told(record: Record, versions: Mapping[str, str]) -> StoryLine:
+    by = str(record.fields.get("by") or record.who)
+    phrase = _PHRASES.get(record.kind)
+    words = _Words(record, lambda image: versions.get(image) or image[:12])
+    text = phrase.format_map(words) if phrase else _plain(record)
+    reasons = tuple(
+        f"{'' if name == 'why' else name + ': '}{record.fields[name]}"
+        for name in _REASONS
+        if record.fields.get(name)
+    )
+    return StoryLine(
+        n=record.n,
+        day=record.t[:10],
+        time=record.t[11:19],
+        who=_printable(by),
+        rollout=_printable(record.rollout),
+        text=_printable(text),
+        reasons=tuple(_printable(reason) for reason in reasons),
+    )
+
+
+def _printable(text: str) -> str:
+    """Devices and people wrote it: nothing of it may steer the reader's terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+class _Words(dict[str, object]):
+    """The fields of a record for a phrase; one that is missing shows as `?`."""
+
+    def __init__(self, record: Record, image_name: Callable[[str], str]) -> None:
+        super().__init__(record.fields)
+        self["device"] = record.device
+        if isinstance(image := record.fields.get("hash"), str):
+            self["hash"] = image_name(image)
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _plain(record: Record) -> str:
+    about = f" {record.device}" if record.device else ""
+    return record.kind.replace("-", " ") + about
