@@ -124,6 +124,11 @@ def read_public_key(path: Path) -> PublicKey:
     try:
         with path.open("rb") as file:
             data = _read_limited(file.read(_LARGEST_KEY_FILE + 1), path, "public key")
+    except FileNotFoundError as error:
+        raise KeyFileError(
+            f"the public key {path} is missing",
+            hint=f"`openssl pkey -in PRIVATE.pem -pubout -out {path}` makes it",
+        ) from error
     except OSError as error:
         raise _unreadable(path, "public key", error) from error
     if b"PRIVATE KEY-----" in data:

@@ -52,10 +52,13 @@ class Keyring:
         try:
             return self.entries[name]
         except KeyError:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, self.entries, n=1)
             raise KeyringError(
                 f"no key {name!r} in {self.path}",
                 why=f"it has {', '.join(self.entries) or 'none'}",
-                hint="`cryofw keys list` shows the keys",
+                hint=f"did you mean {near[0]!r}?" if near else "`cryofw keys list` shows the keys",
             ) from None
 
     def choose(self, purpose: Purpose) -> KeyEntry:
@@ -146,7 +149,7 @@ def parse_keyring(data: bytes, path: Path) -> Keyring:
         try:
             entries[text.name] = _entry(text, path.parent)
         except (KeyringError, KeyFileError, ImageError) as error:
-            message = f"key {text.name!r}: {error}"
+            message = f"key {text.name!r}: {error}" + (f"; {error.hint}" if error.hint else "")
             findings.append(Finding(text.line, text.column, message))
     findings += _shared_material(texts, entries)
     if findings:

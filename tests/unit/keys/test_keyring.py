@@ -115,7 +115,7 @@ def test_all_mistakes_are_reported_at_once_with_their_lines(write_keyring: Write
         (4, "key 'b' lacks purpose"),
         (5, "'b' stands twice, first in line 4"),
         (6, "unknown scheme 'ftp'"),
-        (7, "cannot read the public key"),
+        (7, "keys/d.pub.pem is missing; `openssl pkey"),
         (8, "its algorithm is ecdsa-p256, not ed25519"),
         (9, "key 'f' must be a mapping"),
         (10, "uri must be text"),
@@ -190,8 +190,12 @@ def test_the_only_key_of_a_purpose_needs_no_name(write_keyring: WriteKeyring) ->
 def test_an_unknown_name_tells_the_known_ones(write_keyring: WriteKeyring) -> None:
     ring = load_keyring(write_keyring(f"  {A}\n  {B}\n"))
 
-    with pytest.raises(KeyringError, match=r"no key 'z'.*: it has a, b"):
+    with pytest.raises(KeyringError, match=r"no key 'z'.*: it has a, b") as caught:
         ring.entry("z")
+    assert "keys list" in caught.value.hint
+    with pytest.raises(KeyringError) as caught:
+        ring.entry("aa")
+    assert caught.value.hint == "did you mean 'a'?"
 
 
 @pytest.mark.parametrize("form", ["file:{}", "file://{}"])
