@@ -55,6 +55,7 @@ class DeviceDriver:
         self._trial = Trial(target, self._link, self._examiner, self._boot)
         self._watch = Watch(target, self._link, self._examiner, clock)
         self._tenancy = Tenancy(target, self._link, self._examiner)
+        self._examiner.on_proven(self._tenancy.reassert)
 
     async def connect(self) -> None:
         """Open the port; nothing is sent. Other calls open it when they need it."""

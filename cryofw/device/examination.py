@@ -12,7 +12,7 @@ from cryofw.device.rejection import rejection, unsupported
 from cryofw.smp import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from cryofw.device.link import Link
     from cryofw.device.target import Target
@@ -47,9 +47,18 @@ class Examiner:
         self._link = link
         self._proven: Identity | None = None
         self._proven_on = 0
+        self._cleared_on = 0
+        self._beats_lost = False
+        self._on_proven: Callable[[int], Awaitable[None]] = _nothing_to_do
+
+    def on_proven(self, act: Callable[[int], Awaitable[None]]) -> None:
+        """Let `act` follow each proof of the device on a new connection, whose number it gets."""
+        self._on_proven = act
 
     async def observe(self, *, attempts: int | None = None) -> Observation:
         """Read mode, slots and boot, all of one boot.
+
+        Without an answer to its heartbeat the boot is not known, as without group 64.
 
         Raises:
             DeviceSilent, DeviceUnreachable: no answer.
@@ -58,8 +67,7 @@ class Examiner:
         """
         contradiction = ""
         for _ in range(_LOOKS):
-            beat = await self._heartbeat(attempts)
-            state = await self._image_state(attempts)
+            beat, state = await self._beat_and_state(attempts)
             seen = Observation(
                 mode=await self._mode(beat, state, attempts),
                 slots=tuple(SlotState.of(slot) for slot in state.slots),
@@ -121,10 +129,16 @@ class Examiner:
         """
         for _ in range(self._target.retries.count + 1):
             await self._link.open()
-            if self._proven is not None and self._proven_on == self._link.connection:
+            if self._cleared_on == self._link.connection:
                 break
-            await self.identify()
-        return self._proven_on
+            if self._proven is None or self._proven_on != self._link.connection:
+                await self.identify()
+            try:
+                await self._on_proven(self._proven_on)
+            except ConnectionChanged:
+                continue
+            self._cleared_on = self._proven_on
+        return self._cleared_on
 
     async def command(
         self,
@@ -177,6 +191,23 @@ class Examiner:
         info = messages.BootloaderInfo.from_body(answer.body)
         return Bootloader(mode=info.mode, no_downgrade=info.no_downgrade)
 
+    async def _beat_and_state(self, attempts: int | None) -> tuple[Heartbeat | None, ImageState]:
+        """Read both; a device that only its heartbeat is lost of still tells its slots."""
+        try:
+            beat = await self._heartbeat(1 if self._beats_lost else attempts)
+        except DeviceSilent:
+            state = await self._image_state(attempts)
+            if self._beats_lost:
+                return None, state
+            # It is there: what was lost is worth all the attempts, for it carries the boot id.
+            try:
+                beat = await self._heartbeat(None)
+            except DeviceSilent:
+                self._beats_lost = True
+                return None, state
+        self._beats_lost = False
+        return beat, await self._image_state(attempts)
+
     async def _heartbeat(self, attempts: int | None) -> Heartbeat | None:
         answer = await self._link.request(messages.read_heartbeat(), attempts=attempts)
         if unsupported(answer.error):
@@ -217,6 +248,10 @@ class Examiner:
     def _require_ok(self, answer: Response, doing: str) -> None:
         if answer.error is not None:
             raise rejection(self._target.name, doing, answer.error)
+
+
+async def _nothing_to_do(_connection: int) -> None:
+    """Follow a proof with nothing."""
 
 
 def require_application(seen: Observation, device: str) -> None:

@@ -78,6 +78,7 @@ class Tenancy:
     def __init__(self, target: Target, link: Link, examiner: Examiner) -> None:
         self._target = target
         self._examiner = examiner
+        self._ours: Request | None = None
         self._link = link
 
     async def read(self) -> LeaseState | None:
@@ -122,6 +123,7 @@ class Tenancy:
                 why=f"it is held by {state.owner or 'nobody'}" if state else "the device has none",
                 hint="Does a second host drive this device?",
             )
+        self._ours = messages.write_lease(owner, rollout, token, ttl_s)
         return state
 
     async def release(self, owner: str, rollout: str, token: int) -> None:
@@ -131,9 +133,26 @@ class Tenancy:
             LeaseRefused: the device refused.
             DeviceSilent, DeviceUnreachable: no answer.
         """
+        self._ours = None
         state = await self.read()
         if state is not None and state.held_by(owner, rollout, token):
             await self._write(messages.release_lease(owner, rollout, token))
+
+    async def reassert(self, connection: int) -> None:
+        """Write our lease, if we hold one, as the first thing on a new connection.
+
+        A device takes other writes only on the link on which its lease was written last.
+
+        Raises:
+            LeaseRefused: someone else has it now.
+            ConnectionChanged: `connection` is over.
+        """
+        if self._ours is None:
+            return
+        answer = await self._link.request(self._ours, connection=connection)
+        if answer.error is not None and not unsupported(answer.error):
+            refused = rejection(self._target.name, "give its lease again", answer.error)
+            raise LeaseRefused(refused.what, why=refused.why, hint=refused.hint)
 
     async def _write(self, request: Request) -> None:
         try:

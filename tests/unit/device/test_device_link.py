@@ -1,22 +1,17 @@
 """Link and Session: late answers, noise, log lines, silence, one request at a time."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from scripted_controller import Fault, Firmware, Kind, ScriptedController
 
 from cryofw.device import DeviceSilent, DeviceUnreachable, Target
 from cryofw.device.link import LOG_LINES_KEPT, Link
 from cryofw.engine.virtual_time import LoopClock, run_virtual
 from cryofw.smp import MgmtCode, RequestReceived, ServerConnection, messages
 from cryofw.transport import ByteStream, MemoryStream, StreamLost, memory_pair
+from tests.unit.device.scripted_controller import Fault, Firmware, Kind, ScriptedController
 
 TARGET = Target("c1-a", "/dev/c1-a")
 CLOCK = LoopClock(datetime(2026, 11, 20, tzinfo=UTC))

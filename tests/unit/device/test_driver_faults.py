@@ -1,19 +1,14 @@
 """Every request of a whole update meets every fault: it ends right, or with a clear error."""
 
 import dataclasses
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from scripted_controller import Fault, Firmware, Kind, ScriptedController
 
 from cryofw.device import DeviceDriver, Target, Timeouts
 from cryofw.engine.virtual_time import LoopClock, run_virtual
 from cryofw.errors import CryofwError
+from tests.unit.device.scripted_controller import Fault, Firmware, Kind, ScriptedController
 
 OLD, NEW = Firmware("old"), Firmware("new")
 PINNED = Target("c1-a", "/dev/c1-a", hw="5A31", board="cc40", timeouts=Timeouts(boot_s=30))

@@ -1,23 +1,11 @@
 """The update of one controller: the ways that go well, and the traps."""
 
 import dataclasses
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from scripted_controller import (
-    APPLICATION_AFTER_S,
-    Fault,
-    Firmware,
-    Kind,
-    ScriptedController,
-)
 
 from cryofw.device import (
     BootChanged,
@@ -42,6 +30,13 @@ from cryofw.device import (
 from cryofw.engine.virtual_time import LoopClock, run_virtual
 from cryofw.smp import RequestReceived
 from cryofw.transport import ByteStream
+from tests.unit.device.scripted_controller import (
+    APPLICATION_AFTER_S,
+    Fault,
+    Firmware,
+    Kind,
+    ScriptedController,
+)
 
 OLD, NEW, OLDER = Firmware("old"), Firmware("new"), Firmware("older")
 TARGET = Target("c1-a", "/dev/c1-a", hw="5A31", board="cc40", timeouts=Timeouts(boot_s=30))

@@ -2,16 +2,10 @@
 
 import dataclasses
 import math
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from scripted_controller import Fault, Firmware, Kind, Lease, ScriptedController
 
 from cryofw.device import (
     CalibrationFailed,
@@ -27,6 +21,7 @@ from cryofw.device import (
 from cryofw.engine.virtual_time import LoopClock, run_virtual
 from cryofw.smp import Group, RequestReceived
 from cryofw.smp.messages import CryoCommand
+from tests.unit.device.scripted_controller import Fault, Firmware, Kind, Lease, ScriptedController
 
 OLD = Firmware("old")
 TARGET = Target("c1-a", "/dev/c1-a")
