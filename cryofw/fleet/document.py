@@ -103,7 +103,8 @@ def read_document(text: str, name: str) -> Document:
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         mark = Mark(before.count("\n") + 1, error.position - before.rfind("\n"))
-        document.report(mark, f"the character #x{ord(str(error.character)):04x} may not stand here")
+        code = ord(text[error.position])
+        document.report(mark, f"the character #x{code:04x} may not stand here")
     return document
 
 
