@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from cryofw.cli.newkey import add_key, default_algorithm
-from cryofw.cli.options import PATH
+from cryofw.cli.options import PATH, json_option
 from cryofw.cli.output import Output, Status
 from cryofw.errors import BadInput, Refused
 from cryofw.keys import Purpose, environment_passphrase
@@ -27,7 +27,8 @@ keys/*.pem
 
 @click.command()
 @click.argument("directory", metavar="DIR", type=PATH)
-def init(directory: Path) -> None:
+@json_option
+def init(directory: Path, as_json: bool) -> None:
     """Lay out a lab in DIR: sample firmware, fleet.yaml, a keyring with new keys.
 
     DIR must be new or empty. With CRYOFW_PASSPHRASE set, the private keys are encrypted.
@@ -43,7 +44,10 @@ def init(directory: Path) -> None:
                 item.rename(directory / item.name)
     except OSError as error:
         raise BadInput(f"cannot lay out {directory}", why=error.strerror or str(error)) from error
-    _say_next(directory)
+    if as_json:
+        Output().json({"directory": str(directory), "keyring": "keys.yaml", "fleet": "fleet.yaml"})
+    else:
+        _say_next(directory)
 
 
 def _check_target(directory: Path) -> None:

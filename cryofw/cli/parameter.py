@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
-from cryofw.image import Dependency, ImageError, Version, parse_dependencies
+from cryofw.image import ImageError, Version
+
+if TYPE_CHECKING:
+    from cryofw.image import Dependency
 
 _SIZE = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})([kKmM]?)")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
@@ -43,6 +47,8 @@ def version(value: str) -> Version:
 
 def dependencies(value: str) -> tuple[Dependency, ...]:
     """Read `(image, lowest version), ...`."""
+    from cryofw.image import parse_dependencies
+
     try:
         return parse_dependencies(value)
     except ImageError as error:

@@ -77,6 +77,7 @@ class Deployment:
         who: the person or job that runs it, for the journal.
         on_record: told about each record once it is on disk.
         on_progress: told about uploads: device, bytes there, bytes in all.
+        on_reading: told the state after each heartbeat and sample.
     """
 
     home: Home
@@ -85,6 +86,7 @@ class Deployment:
     who: str
     on_record: Callable[[Step, Record], None] = lambda _step, _record: None
     on_progress: Callable[[str, int, int], None] = lambda _device, _sent, _total: None
+    on_reading: Callable[[RolloutState], None] = lambda _state: None
     _engine: Engine | None = field(default=None, init=False)
     _pause_asked: bool = field(default=False, init=False)
 
@@ -115,16 +117,18 @@ class Deployment:
             if fresh:
                 self._require_no_other()
                 self.home.save_plan(self.plan)
-            rollout = self.home.fold_rollout(self.plan, journal.records)
+            readings = self.home.readings(self.plan.rollout)
+            rollout = self.home.fold_rollout(self.plan, journal.records, readings)
             hands = self._hands(site, rollout, token=journal.size + 1)
             self._engine = Engine(
                 rollout,
                 journal,
                 hands,
                 site.clock,
-                self.home.readings(self.plan.rollout),
+                readings,
                 self.home.requests(self.plan.rollout),
                 self.on_record,
+                self.on_reading,
             )
             try:
                 await self._engine.run(events)

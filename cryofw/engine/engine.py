@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cryofw.engine.request_box import RequestBox
     from cryofw.health import Heartbeat, HeartbeatMissed, MetricSample
     from cryofw.journal import Journal, Record
-    from cryofw.rollout import Rollout, Step
+    from cryofw.rollout import Rollout, RolloutState, Step
 
 _REQUEST_POLL_S = 1.0
 
@@ -57,6 +57,7 @@ class Engine:
         readings: the raw readings.
         requests: what people ask of the running rollout.
         on_record: called with each step once its record is on disk.
+        on_reading: called with the state after each reading.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Engine:
         readings: ReadingLog,
         requests: RequestBox,
         on_record: Callable[[Step, Record], None] = lambda _step, _record: None,
+        on_reading: Callable[[RolloutState], None] = lambda _state: None,
     ) -> None:
         self._rollout = rollout
         self._journal = journal
@@ -76,6 +78,7 @@ class Engine:
         self._readings = readings
         self._requests = requests
         self._on_record = on_record
+        self._on_reading = on_reading
         self._events: asyncio.Queue[tuple[Event, str]] = asyncio.Queue()
         self._lines: dict[str, asyncio.Lock] = {}
         self._wanted: set[str] = set()
@@ -121,7 +124,9 @@ class Engine:
         if isinstance(event, e.ReadingTaken):
             self._keep(event)
         steps = self._rollout.receive(event)
-        if not isinstance(event, e.ReadingTaken):
+        if isinstance(event, e.ReadingTaken):
+            self._on_reading(self._rollout.state)
+        else:
             steps = [event, *steps]
         if not steps:
             return

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from cryofw.engine.reading_log import ReadingLog
 from cryofw.engine.request_box import RequestBox
+from cryofw.engine.site import SIMULATED_EPOCH, is_simulated
+from cryofw.engine.virtual_time import StoppedClock, SystemClock
 from cryofw.errors import BadInput, VerificationFailed
 from cryofw.journal import JOURNAL_NAME, FileStorage, Journal, read_journal
 from cryofw.release import ImageStore
-from cryofw.rollout import History, Plan, Rollout, RolloutSummary, parse_plan
+from cryofw.rollout import History, Plan, Rollout, RolloutSummary, fields_of, parse_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from cryofw.clock import Clock
     from cryofw.image import PublicKey
     from cryofw.journal import Record, Storage
+    from cryofw.rollout import Event
 
 
 class Home:
@@ -114,11 +117,24 @@ class Home:
             raise BadInput(f"{what} called {rollout}", why=f"the latest are: {known}")
         return found[0]
 
-    def fold_rollout(self, plan: Plan, records: Sequence[Record]) -> Rollout:
+    def record(self, plan: Plan, event: Event, who: str) -> None:
+        """Journal what a person said about a rollout that is not running.
+
+        Raises:
+            StorageLocked: it is running; leave a request instead.
+        """
+        # A simulated lab's time stands still between runs: the journal repeats its latest time.
+        simulated = is_simulated(plan.ports.values())
+        clock = StoppedClock(SIMULATED_EPOCH) if simulated else SystemClock()
+        with self.open_journal(clock, who) as journal:
+            device: str | None = getattr(event, "device", None)
+            journal.append(event.kind, rollout=plan.rollout, device=device, **fields_of(event))
+
+    def fold_rollout(self, plan: Plan, records: Sequence[Record], readings: ReadingLog) -> Rollout:
         """A rollout as the journal and its raw readings have it, ready to go on."""
         rollout = Rollout.from_records(plan, records)
         rollout.state.restart()
-        for device, attempt, phase, reading in self.readings(plan.rollout).load():
+        for device, attempt, phase, reading in readings.load():
             progress = rollout.state.devices.get(device)
             if progress is not None and progress.attempt == attempt:
                 progress.watch.observe(reading, phase)

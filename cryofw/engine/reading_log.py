@@ -50,10 +50,11 @@ class ReadingLog:
         self._name = readings_name(rollout)
         self._buffer: list[bytes] = []
         self._oldest_t_s = 0.0
+        self._torn_at: int | None = None
         self._digests: dict[str, tuple[int, hashlib._Hash]] = {}
 
     def load(self) -> Iterator[LoggedReading]:
-        """Read everything back, dropping a torn last line; to be exhausted before adding.
+        """Read everything back, passing over a torn last line; to be exhausted before adding.
 
         Raises:
             VerificationFailed: a line is not a reading.
@@ -62,8 +63,7 @@ class ReadingLog:
             return
         data = self._storage.read(self._name)
         whole = data.rfind(b"\n") + 1
-        if whole != len(data):
-            self._storage.truncate(self._name, whole)
+        self._torn_at = whole if whole != len(data) else None
         for number, line in enumerate(data[:whole].splitlines(), start=1):
             logged = _parse(line, self._name, number)
             self._digest(logged.device, line)
@@ -85,6 +85,9 @@ class ReadingLog:
     def flush(self) -> None:
         """Put what is buffered on disk."""
         if self._buffer:
+            if self._torn_at is not None:
+                self._storage.truncate(self._name, self._torn_at)
+                self._torn_at = None
             lines, self._buffer = self._buffer, []
             self._storage.append(self._name, b"".join(line + b"\n" for line in lines))
 

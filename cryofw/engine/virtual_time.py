@@ -118,6 +118,26 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+class StoppedClock:
+    """A clock that stands at one moment: nothing waits on it."""
+
+    def __init__(self, moment: datetime) -> None:
+        self._moment = moment
+
+    def now(self) -> datetime:
+        """Always the same moment."""
+        return self._moment
+
+    def monotonic(self) -> float:
+        """Always 0."""
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Refuse: it would never end."""
+        msg = f"a stopped clock cannot sleep {seconds} s"
+        raise RuntimeError(msg)
+
+
 def run_virtual(main: Coroutine[Any, Any, T], *, start_s: float = 0.0) -> T:
     """Run `main` to its end in virtual time that begins at `start_s`."""
     with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(start_s)) as runner:

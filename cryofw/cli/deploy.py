@@ -1,0 +1,276 @@
+"""`cryofw plan`, `deploy` and `resume`: a signed image to a whole lab, stage by stage."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cryofw.cli.file import read_file, refuse_existing, write_file
+from cryofw.cli.keychoice import trusted_image_keys
+from cryofw.cli.operator import operator_name
+from cryofw.cli.options import PATH, force_option, json_option, keyring_option, state_option
+from cryofw.cli.output import Output, Status
+from cryofw.cli.rolloutrun import Runner, ask, open_runner
+from cryofw.cli.rolloutview import show_plan
+from cryofw.cli.suggestion import did_you_mean
+from cryofw.engine.deployment import survey
+from cryofw.engine.home import Home
+from cryofw.engine.site import run_on_site
+from cryofw.errors import Refused, UsageError
+from cryofw.fleet import load_fleet
+from cryofw.rollout import Plan, Wish, make_plan, parse_plan
+from cryofw.rollout.planner import DOWNGRADE, NO_RESET_PATH, NO_WAY_BACK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryofw.image import PublicKey
+
+fleet_option = click.option(
+    "--fleet",
+    "fleet_path",
+    type=PATH,
+    default=Path("fleet.yaml"),
+    show_default=True,
+    envvar="CRYOFW_FLEET",
+    show_envvar=True,
+    help="The lab: cryostats, controllers, stages.",
+)
+last_good_option = click.option(
+    "--last-good",
+    "last_good",
+    type=PATH,
+    multiple=True,
+    help="Signed file of an image that runs now: the way back. May be repeated.",
+)
+no_way_back_option = click.option(
+    "--no-way-back", multiple=True, metavar="DEVICE", help="Accept that DEVICE cannot go back."
+)
+no_reset_option = click.option(
+    "--no-reset-path", multiple=True, metavar="DEVICE", help="Accept that DEVICE may hang for good."
+)
+downgrade_option = click.option(
+    "--downgrade", is_flag=True, help="Allow an older version than the one that runs."
+)
+stage_option = click.option(
+    "--stage", metavar="NAME", default="", help="Stop once this stage has passed."
+)
+yes_option = click.option("-y", "--yes", is_flag=True, help="Agree beforehand; approve nothing.")
+
+
+def planning_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options from which a plan is made."""
+    for option in (
+        downgrade_option,
+        no_reset_option,
+        no_way_back_option,
+        last_good_option,
+        fleet_option,
+    ):
+        command = option(command)
+    return command
+
+
+def prepare(
+    home: Home,
+    image: Path,
+    keys: list[PublicKey],
+    fleet_path: Path,
+    last_good: tuple[Path, ...],
+    overrides: dict[str, tuple[str, ...]],
+) -> Plan:
+    """Verify, survey the devices, and plan; nothing is changed on any device.
+
+    Raises:
+        PlanRefused: with every reason why not.
+    """
+    fleet = load_fleet(fleet_path)
+    store = home.image_store(keys)
+    release = store.add(read_file(image, "image"))
+    for path in last_good:
+        store.add(read_file(path, "last good image"))
+    ports = [controller.port for controller in fleet.controllers]
+    running = run_on_site(home.directory, ports, lambda site: survey(site, fleet.controllers))
+    known = store.known(sorted({answer.hash for answer in running.values() if answer.hash}))
+    quarantined = {name: q.why for name, q in home.history().quarantine.items()}
+    wish = Wish(
+        release=release,
+        requester=operator_name(),
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        nonce=secrets.token_hex(8),
+        overrides={kind: names for kind, names in overrides.items() if names},
+    )
+    return make_plan(fleet, wish, running, known, quarantined)
+
+
+@click.command()
+@click.argument("image", type=PATH)
+@click.option("-o", "--output", type=PATH, help="Write the plan here, to deploy exactly it.")
+@planning_options
+@keyring_option
+@state_option
+@force_option
+@json_option
+def plan(
+    image: Path,
+    output: Path | None,
+    fleet_path: Path,
+    last_good: tuple[Path, ...],
+    no_way_back: tuple[str, ...],
+    no_reset_path: tuple[str, ...],
+    downgrade: bool,
+    keyring: Path,
+    state: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Show what a deploy of the signed IMAGE would do; changes no device.
+
+    Every device is asked who it is and what it runs. The plan is refused when a device has no
+    way back or no reset path.
+    """
+    if output is not None:
+        refuse_existing(output, force=force)
+    keys = list(trusted_image_keys((), keyring).values())
+    overrides = _overrides(no_way_back, no_reset_path, downgrade)
+    made = prepare(Home(state), image, keys, fleet_path, last_good, overrides)
+    if output is not None:
+        write_file(output, made.canonical, force=force)
+    if as_json:
+        Output().line(made.canonical.decode().rstrip())
+        return
+    show_plan(Output(), made)
+    if output is not None:
+        Output().status(Status.OK, "planned", f"{output}  digest {made.digest[:16]}")
+
+
+def _overrides(
+    no_way_back: tuple[str, ...], no_reset_path: tuple[str, ...], downgrade: bool
+) -> dict[str, tuple[str, ...]]:
+    return {
+        NO_WAY_BACK: no_way_back,
+        NO_RESET_PATH: no_reset_path,
+        DOWNGRADE: ("*",) if downgrade else (),
+    }
+
+
+@click.command()
+@click.argument("image", type=PATH, required=False)
+@click.option("--plan", "plan_path", type=PATH, help="Deploy exactly this plan.")
+@planning_options
+@stage_option
+@yes_option
+@keyring_option
+@state_option
+@json_option
+def deploy(
+    image: Path | None,
+    plan_path: Path | None,
+    fleet_path: Path,
+    last_good: tuple[Path, ...],
+    no_way_back: tuple[str, ...],
+    no_reset_path: tuple[str, ...],
+    downgrade: bool,
+    stage: str,
+    yes: bool,
+    keyring: Path,
+    state: Path,
+    as_json: bool,
+) -> None:
+    """Roll out the signed IMAGE, stage by stage, and roll it back if it is bad.
+
+    Without --plan, makes a plan, shows it and asks. If a rollout of this image is open, it is
+    continued. Ctrl-C pauses at the next safe point; a second one detaches.
+    """
+    if (image is None) == (plan_path is None):
+        raise UsageError("give either an IMAGE or --plan FILE")
+    home = Home(state)
+    keys = list(trusted_image_keys((), keyring).values())
+    if plan_path is not None:
+        made = parse_plan(read_file(plan_path, "plan"), str(plan_path))
+        _load_images(home, keys, made)
+    else:
+        assert image is not None
+        opened = _open_rollout_of(home, keys, image)
+        if opened is None:
+            overrides = _overrides(no_way_back, no_reset_path, downgrade)
+            made = prepare(home, image, keys, fleet_path, last_good, overrides)
+        else:
+            made = opened
+    _check_stage(made, stage)
+    runner = Runner(home, made, keys, operator_name(), as_json=as_json)
+    if made.rollout in home.history().rollouts:
+        runner.report(runner.go_on((), stage))
+        return
+    if not as_json:
+        show_plan(Output(), made)
+    last = made.stages[-1].name
+    target = stage or last
+    ask(f"Roll out {made.release.version} up to stage {target}?", target, yes=yes)
+    runner.report(runner.start(stage))
+
+
+def _open_rollout_of(home: Home, keys: list[PublicKey], image: Path) -> Plan | None:
+    """The plan of an open rollout of this very image, or None when no rollout is open.
+
+    Raises:
+        Refused: a rollout of another image is open.
+    """
+    summary = home.history().open_rollout
+    if summary is None:
+        return None
+    release = home.image_store(keys).add(read_file(image, "image"))
+    if summary.release != release.hash:
+        raise Refused(
+            f"rollout {summary.rollout} of {summary.version} is still open",
+            why=summary.why or f"it is {summary.word}",
+            hint=f"finish it with `cryofw resume {summary.rollout}`, "
+            f"or end it with `cryofw abort {summary.rollout}`",
+        )
+    return home.load_plan(summary)
+
+
+def _load_images(home: Home, keys: list[PublicKey], made: Plan) -> None:
+    """A plan made here left its images in the store; they must be there and verify."""
+    store = home.image_store(keys)
+    store.load(made.release.hash)
+    for device in made.devices.values():
+        if device.last_good is not None:
+            store.load(device.last_good.hash)
+
+
+def _check_stage(made: Plan, stage: str) -> None:
+    names = [planned.name for planned in made.stages]
+    if stage and stage not in names:
+        raise UsageError(
+            f"no stage {stage!r} in the plan",
+            why=f"its stages are {', '.join(names)}",
+            hint=did_you_mean(stage, names),
+        )
+
+
+@click.command()
+@click.argument("rollout", required=False)
+@stage_option
+@keyring_option
+@state_option
+@json_option
+def resume(rollout: str | None, stage: str, keyring: Path, state: Path, as_json: bool) -> None:
+    """Continue a paused or interrupted ROLLOUT (default: the latest).
+
+    Every device that something may have been sent to is looked at first.
+    """
+    who = operator_name()
+    runner, summary, made = open_runner(state, rollout, keyring, who, as_json=as_json)
+    _check_stage(made, stage)
+    if summary.ended is not None:
+        raise Refused(
+            f"rollout {summary.rollout} has ended: {summary.ended}",
+            why=summary.why,
+            hint="start another with `cryofw deploy`",
+        )
+    runner.report(runner.go_on((), stage))

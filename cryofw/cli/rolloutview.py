@@ -1,0 +1,224 @@
+"""How a rollout looks: the plan before it, one line a step during it, the summary after it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from cryofw.cli.output import Output, Status
+from cryofw.rollout import DeviceState, Plan, RolloutState, Step, story
+
+if TYPE_CHECKING:
+    from cryofw.journal import Record
+
+_STATUS = {
+    story.Tone.GOOD: Status.OK,
+    story.Tone.BAD: Status.FAILED,
+    story.Tone.WARNING: Status.WARNING,
+    story.Tone.ACTIVE: Status.RUNNING,
+    story.Tone.QUIET: Status.NOTHING,
+}
+
+_STATE_STATUS = {
+    DeviceState.CONFIRMED: Status.OK,
+    DeviceState.SKIPPED: Status.OK,
+    DeviceState.STUCK: Status.FAILED,
+    DeviceState.ROLLED_BACK: Status.WARNING,
+    DeviceState.SELF_REVERTED: Status.WARNING,
+    DeviceState.REFUSED: Status.FAILED,
+    DeviceState.UNREACHABLE: Status.WARNING,
+    DeviceState.HELD: Status.HELD,
+    DeviceState.FROZEN: Status.HELD,
+    DeviceState.PENDING: Status.NOTHING,
+    DeviceState.CHECKED: Status.NOTHING,
+    DeviceState.ABANDONED: Status.WARNING,
+}
+
+
+class VersionNames:
+    """Names images by version where the plan knows it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._names = {d.running_hash: d.running_version for d in plan.devices.values()}
+        self._names[plan.release.hash] = plan.release.version
+
+    def __call__(self, image_hash: str) -> str:
+        """The version, or the beginning of the hash."""
+        return self._names.get(image_hash) or image_hash[:12] or "unknown"
+
+
+def show_plan(output: Output, plan: Plan) -> None:
+    """What will happen to which device, and what cannot be undone."""
+    release = plan.release
+    counter = "none" if release.security_counter is None else str(release.security_counter)
+    output.line(f"Plan {plan.rollout} for lab {plan.lab}")
+    output.line(f"  release  {release.version}  {release.hash[:16]}  {release.size} bytes")
+    output.line(f"  counter  {counter}   board {release.board or 'any'}")
+    output.line()
+    for number, stage in enumerate(plan.stages, start=1):
+        devices = [plan.devices[name] for name in stage.devices]
+        soak_s = max(d.evidence.soak_s for d in devices)
+        output.line(
+            f"{number}. {stage.name}: {_count(len(devices), 'device')}, "
+            f"{_count(len(stage.waves), 'wave')}, soak {_duration(soak_s)} each; "
+            f"a failure takes back the {stage.on_failure}"
+        )
+        running = Counter(d.running_version or "does not answer" for d in devices)
+        output.line("   " + ", ".join(f"{n} run {v}" for v, n in sorted(running.items())))
+        for index, wave in enumerate(stage.waves, start=1):
+            output.line(f"   wave {index}: {' '.join(wave)}")
+        if stage.then_approve:
+            output.line("   then a person approves")
+    output.line()
+    _show_risks(output, plan)
+
+
+def _show_risks(output: Output, plan: Plan) -> None:
+    devices = plan.devices.values()
+    no_way_back = [d.name for d in devices if d.running_hash and not d.way_back]
+    if no_way_back:
+        what = f"no way back once confirmed: {' '.join(no_way_back)}"
+        output.status(Status.WARNING, "risk", what)
+    else:
+        output.line("Way back: before the confirm a reset reverts; after it the last good image,")
+        output.line("          which is at hand and verified, is restored on every device.")
+    no_reset = [d.name for d in devices if not (d.connection.watchdog or d.connection.power_hook)]
+    if no_reset:
+        output.status(Status.WARNING, "risk", f"no reset path: {' '.join(no_reset)}")
+    for name, why in plan.excluded.items():
+        output.status(Status.WARNING, "left out", f"{name}: in quarantine: {why}")
+    silent = [d.name for d in devices if not d.running_hash]
+    if silent:
+        output.status(Status.WARNING, "silent", f"{' '.join(silent)}: skipped if still so")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:g} s"
+    minutes = seconds / 60
+    return f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"
+
+
+class RolloutView:
+    """Prints a running rollout: lines that stay, and on a terminal one line that moves."""
+
+    def __init__(self, plan: Plan, *, as_json: bool, verbose: bool = False) -> None:
+        self._output = Output()
+        self._names = VersionNames(plan)
+        self._as_json = as_json
+        self._verbose = verbose
+        self._moving = ""
+        self._width = max((len(name) for name in plan.devices), default=0)
+
+    def record(self, step: Step, record: Record) -> None:
+        """One step is on disk."""
+        if self._as_json:
+            self._output.line(record.line.decode())
+            return
+        line = story.tell(step, self._names)
+        if line.routine and not self._verbose:
+            return
+        self._wipe()
+        if record.kind == "stage-started":
+            self._output.line()
+        mark = self._output.mark(_STATUS[line.tone], f"{line.word:<12}")
+        device = f"{record.device or '':<{self._width}}"
+        self._output.line(f"{record.t[11:19]}  {device}  {mark} {line.text}".rstrip())
+
+    def progress(self, device: str, sent: int, total: int) -> None:
+        """An upload moved."""
+        self._move(f"{device}: {sent} of {total} bytes")
+
+    def watching(self, state: RolloutState) -> None:
+        """A heartbeat came in."""
+        if not self._output.cursor or self._as_json:
+            return
+        soaking = [
+            p.watch.heartbeats.soaked_s / p.planned.evidence.soak_s
+            for p in state.devices.values()
+            if p.state is DeviceState.WATCHED
+        ]
+        stage = state.stage.name if state.stage else ""
+        counts = Counter(p.state.value for p in state.devices.values())
+        words = ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
+        soak = f"soak {100 * min(*soaking, 1):3.0f} %" if soaking else "baseline"
+        self._move(f"{stage}: {soak}  ({words})")
+
+    def _move(self, text: str) -> None:
+        if self._output.cursor and not self._as_json and text != self._moving:
+            self._moving = text
+            sys.stdout.write(f"\r\x1b[2K  {text}")
+            sys.stdout.flush()
+
+    def _wipe(self) -> None:
+        if self._moving:
+            sys.stdout.write("\r\x1b[2K")
+            self._moving = ""
+
+    def finish(self) -> None:
+        """Nothing moves any more."""
+        self._wipe()
+
+
+def show_summary(output: Output, state: RolloutState) -> None:
+    """What runs on each device, and why; the next step last."""
+    names = VersionNames(state.plan)
+    output.line()
+    rows = []
+    for progress in state.devices.values():
+        status = _STATE_STATUS.get(progress.state, Status.RUNNING)
+        running = names(progress.running_hash or progress.planned.running_hash)
+        why = progress.why if progress.state is not DeviceState.PENDING else "not reached"
+        mark = output.mark(status, f"{progress.state.value:<13}")
+        rows.append((progress.planned.cryostat, progress.name, running, f"{mark} {why}"))
+    output.table(("cryostat", "device", "runs", "state and why"), rows)
+    output.line()
+    _show_end(output, state)
+    stuck = [p for p in state.devices.values() if p.quarantined]
+    for progress in stuck:
+        output.status(Status.FAILED, "quarantine", f"{progress.name}: {progress.why}")
+        output.line(f"  next: {progress.hint or 'see to it, then `cryofw quarantine clear`'}")
+
+
+def _show_end(output: Output, state: RolloutState) -> None:
+    rollout = state.plan.rollout
+    if state.ended is not None:
+        status = Status.OK if state.ended.value == "confirmed" else Status.FAILED
+        output.status(status, f"{rollout} {state.ended.value}", state.why)
+        output.line("  verify the record with `cryofw audit verify`")
+    elif state.paused == "approval":
+        output.status(Status.HELD, f"{rollout} paused", state.paused_why)
+        following = state.plan.stages[state.stage_index + 1].name
+        output.line(f"  next: `cryofw approve --stage {following}`, then `cryofw resume`")
+    elif state.paused:
+        output.status(Status.HELD, f"{rollout} paused", state.paused_why)
+        output.line("  next: `cryofw resume`")
+
+
+def state_json(state: RolloutState) -> dict[str, object]:
+    """The summary for programs."""
+    return {
+        "rollout": state.plan.rollout,
+        "release": {"version": state.plan.release.version, "hash": state.plan.release.hash},
+        "stage": state.stage.name if state.stage else None,
+        "ended": state.ended.value if state.ended else None,
+        "paused": state.paused or None,
+        "why": state.why or state.paused_why,
+        "devices": {
+            p.name: {
+                "cryostat": p.planned.cryostat,
+                "stage": p.planned.stage,
+                "state": p.state.value,
+                "hash": p.running_hash or p.planned.running_hash or None,
+                "why": p.why,
+                "attempt": p.attempt,
+                "quarantined": p.quarantined,
+            }
+            for p in state.devices.values()
+        },
+    }

@@ -1,0 +1,105 @@
+"""`cryofw sim`: a simulated lab, behind `sim://` ports or served on ptys."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cryofw.cli.deploy import fleet_option
+from cryofw.cli.file import read_file
+from cryofw.cli.keychoice import trusted_image_keys
+from cryofw.cli.options import PATH, keyring_option, state_option
+from cryofw.cli.output import Output, Status
+
+if TYPE_CHECKING:
+    from cryofw.simulator import SimulatedLab
+
+
+@click.group()
+def sim() -> None:
+    """A simulated lab: bootloaders, flash, heat and noise, but no cryostat."""
+
+
+@sim.command("create")
+@click.option("--factory", type=PATH, required=True, help="Signed image that every device runs.")
+@fleet_option
+@keyring_option
+@state_option
+def sim_create(factory: Path, fleet_path: Path, keyring: Path, state: Path) -> None:
+    """Make the simulated devices of fleet.yaml, each running the FACTORY image, confirmed.
+
+    Their flash lies in the state directory, so that every later command sees the same devices.
+    Their bootloaders trust the image keys of the keyring.
+    """
+    from cryofw.engine.home import Home
+    from cryofw.errors import BadInput
+    from cryofw.fleet import load_fleet
+    from cryofw.simulator import SimulatedLab, spec_of_fleet
+
+    fleet = load_fleet(fleet_path)
+    keys = list(trusted_image_keys((), keyring).values())
+    data = read_file(factory, "factory image")
+    spec = spec_of_fleet(fleet)
+    if not spec.controllers:
+        raise BadInput(f"{fleet_path} has no sim:// port", hint="name one as port: sim://NAME")
+    firmware = Home(state).image_store(keys).add(data)
+    SimulatedLab.create(state / "sim", spec, factory_image=data, public_keys=keys)
+    count = f"{len(spec.controllers)} controllers in {len(spec.stages)} cryostats"
+    Output().status(Status.OK, "created", f"{count}, each running {firmware.version}")
+
+
+@sim.command("serve")
+@click.option("--dir", "directory", type=PATH, default=Path("ports"), show_default=True)
+@click.option("--baud", type=int, default=115_200, show_default=True, help="0: as fast as it goes.")
+@state_option
+def sim_serve(directory: Path, baud: int, state: Path) -> None:
+    """Put every simulated device on a pty, DIR/NAME, in real time, until Ctrl-C.
+
+    Any SMP client can talk to them. `cryofw sim power-cycle` is their power switch.
+    """
+    from cryofw.simulator import SimulatedLab
+
+    lab = SimulatedLab.load(state / "sim")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(lab, directory, baud))
+    Output().status(Status.NOTHING, "closed", "the devices keep what they know")
+
+
+async def _serve(lab: SimulatedLab, directory: Path, baud: int) -> None:
+    from cryofw.simulator.serve import serve
+
+    def ready() -> None:
+        output = Output()
+        output.status(Status.RUNNING, "serving", f"{len(lab.names)} devices in {directory}/")
+        for name in lab.names:
+            output.line(f"  {directory / name}")
+
+    async with lab:
+        await serve(lab, directory, baud=baud, on_ready=ready)
+
+
+@sim.command("power-cycle")
+@click.argument("device")
+@click.option("--dir", "directory", type=PATH, default=Path("ports"), show_default=True)
+def sim_power_cycle(device: str, directory: Path) -> None:
+    """Cycle the power of a DEVICE that `cryofw sim serve` serves, as a PDU would."""
+    from cryofw.simulator.control import SOCKET_NAME, send_order
+
+    send_order(directory / SOCKET_NAME, "power-cycle", device)
+    Output().status(Status.OK, "cycled", device)
+
+
+@sim.command("fault")
+@click.argument("device")
+@click.argument("fault")
+@click.option("--dir", "directory", type=PATH, default=Path("ports"), show_default=True)
+def sim_fault(device: str, fault: str, directory: Path) -> None:
+    """Let a FAULT act on a DEVICE that `cryofw sim serve` serves, such as `hang`."""
+    from cryofw.simulator.control import SOCKET_NAME, send_order
+
+    send_order(directory / SOCKET_NAME, "fault", device, fault)
+    Output().status(Status.OK, "injected", f"{fault} on {device}")
