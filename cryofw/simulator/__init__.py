@@ -27,7 +27,8 @@ from cryofw.simulator.faults import (
     storm,
 )
 from cryofw.simulator.firmware import Firmware, Shift, read_firmware
-from cryofw.simulator.flash import FileStorage, Flash, MemoryStorage, PowerCut, PowerLostError
+from cryofw.simulator.flash import Flash, PowerCut, PowerLostError
+from cryofw.simulator.flash_storage import FileStorage, MemoryStorage
 from cryofw.simulator.lab import SimulatedLab
 from cryofw.simulator.mcuboot import Bootloader, BootOutcome, SecurityCounter
 from cryofw.simulator.port import SimulatedPort

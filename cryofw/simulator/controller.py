@@ -22,7 +22,7 @@ from cryofw.simulator.faults import (
     SlowErase,
 )
 from cryofw.simulator.firmware import Shift
-from cryofw.simulator.flash import Flash, FlashStorage, PowerLostError
+from cryofw.simulator.flash import Flash, PowerLostError
 from cryofw.simulator.line import CallLater, Line, Timer
 from cryofw.simulator.mcuboot import Bootloader, SecurityCounter, Validator
 from cryofw.simulator.physics import HeatedStage, MetricModel
@@ -33,6 +33,7 @@ from cryofw.simulator.spec import ThermalSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryofw.simulator.flash_storage import FlashStorage
     from cryofw.simulator.spec import ControllerSpec
 
 _SAME_TIME_S = 1e-9

@@ -13,10 +13,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from cryofw.errors import BadInput, Refused
+from cryofw.errors import BadInput
 from cryofw.simulator.controller import Ports, SimulatedController
-from cryofw.simulator.flash import FileStorage, MemoryStorage
-from cryofw.simulator.lab_file import read_description, write_description
+from cryofw.simulator.flash_storage import MemoryStorage
+from cryofw.simulator.lab_file import check_factory_image, create_files, read_description
+from cryofw.simulator.lab_lines import LabLines
 from cryofw.simulator.lab_store import (
     STAGES,
     DiskStore,
@@ -25,11 +26,10 @@ from cryofw.simulator.lab_store import (
     store_unusable,
 )
 from cryofw.simulator.physics import HeatedStage
-from cryofw.simulator.port import SimulatedPort
 from cryofw.simulator.ram import Mode, Ram, ResetCause
 from cryofw.simulator.spec import LabSpec, ThermalSpec
 from cryofw.simulator.validator import SignatureCheck
-from cryofw.transport import PortUnavailable, UnknownPort
+from cryofw.transport import UnknownPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cryofw.image import PublicKey
     from cryofw.simulator.faults import Fault, ScheduledFault
     from cryofw.simulator.line import CallLater
+    from cryofw.simulator.port import SimulatedPort
     from cryofw.simulator.spec import ControllerSpec
 
 SCHEME = "sim://"
@@ -59,13 +60,10 @@ class SimulatedLab:
         self._specs = {one.name: one for one in spec.controllers}
         self._controllers: dict[str, SimulatedController] = {}
         self._stages: dict[str, HeatedStage] = {}
-        self._ports: dict[str, SimulatedPort] = {}
         self._loop_time: Callable[[], float] | None = None
         self._call_later: CallLater | None = None
         self._offset_s = 0.0
-        self._sessions = 0
-        self._listeners: dict[str, Callable[[bytes], None]] = {}
-        self._unplugged: Callable[[str, float], None] | None = None
+        self.lines = LabLines(self.now_s, lambda: store.advance(self.now_s()))
 
     @classmethod
     def create(
@@ -84,26 +82,7 @@ class SimulatedLab:
             BadInput: a bootloader with these keys would not start the image.
             Refused: there is a lab already, or the directory cannot be written.
         """
-        description = directory / "lab.json"
-        if description.exists():
-            raise Refused(
-                "there is a simulated lab already",
-                why=str(directory),
-                hint="remove the directory to begin a new one",
-            )
-        image = _factory_content(factory_image, spec, public_keys)
-        try:
-            devices = directory / "devices"
-            devices.mkdir(parents=True, exist_ok=True)
-            for stale in (*devices.iterdir(), directory / "clock", directory / "stages.json"):
-                stale.unlink(missing_ok=True)  # of a creation that was killed
-            for one in spec.controllers:
-                storage = FileStorage(devices / f"{one.name}.flash", 2 * one.slot_size)
-                storage.write(0, image)
-                storage.close()
-            write_description(description, spec, tuple(public_keys))
-        except OSError as error:
-            raise store_unusable(directory, error) from error
+        create_files(directory, spec, factory_image, public_keys)
         return cls.load(directory)
 
     @classmethod
@@ -127,11 +106,11 @@ class SimulatedLab:
         Raises:
             BadInput: a bootloader with these keys would not start the image.
         """
-        image = _factory_content(factory_image, spec, public_keys)
+        check_factory_image(factory_image, spec, public_keys)
         chips: dict[int, MemoryStorage] = {}
         for size in {one.slot_size for one in spec.controllers}:
             chips[size] = MemoryStorage(2 * size)
-            chips[size].write(0, image)
+            chips[size].write(0, factory_image)
         storages = {one.name: chips[one.slot_size].copy() for one in spec.controllers}
         return cls(spec, public_keys, MemoryStore(storages))
 
@@ -169,9 +148,7 @@ class SimulatedLab:
 
     def close(self) -> None:
         """Stop the clock and give the lab back; the devices keep what they know."""
-        for port in list(self._ports.values()):
-            port.lose("the lab was closed")
-        self._ports.clear()
+        self.lines.close()
         for controller in self._controllers.values():
             controller.detach()
         self._controllers.clear()
@@ -243,60 +220,7 @@ class SimulatedLab:
     async def open(self, url: str, *, baud: int) -> SimulatedPort:
         """Open `sim://NAME`; `baud` decides how long bytes take. See `Opener.open`."""
         name = url.removeprefix(SCHEME)
-        controller = self.controller(name)
-        if name in self._listeners:
-            raise PortUnavailable(f"{url} is in use", why="another part of this program has it")
-        if controller.line.is_unplugged:
-            raise PortUnavailable(f"cannot open {url}", why="no such port: the cable is out")
-        port = SimulatedPort(name, on_close=self._close_port)
-        port.connect(self.attach(name, port.deliver, baud=baud))
-        self._ports[name] = port
-        return port
-
-    def attach(
-        self, name: str, listener: Callable[[bytes], None], *, baud: int
-    ) -> Callable[[bytes], None]:
-        """Connect a listener to a device's line; return what takes bytes for the device.
-
-        Each attachment is a link of its own (see `lease`).
-        """
-        controller = self.controller(name)
-        if self._specs[name].paced:
-            controller.line.set_baud(baud)
-        self._listeners[name] = listener
-        self._sessions += 1
-        session = int(self.now_s() * 1000) * 1000 + self._sessions
-
-        def receive(data: bytes) -> None:
-            self._store.advance(self.now_s())
-            controller.receive(data, session)
-
-        return receive
-
-    def detach(self, name: str) -> None:
-        """Disconnect the listener of a device."""
-        self._listeners.pop(name, None)
-
-    def watch_unplugging(self, callback: Callable[[str, float], None]) -> None:
-        """Tell whoever carries the lines elsewhere that a cable was pulled, and for how long."""
-        self._unplugged = callback
-
-    def _close_port(self, name: str) -> None:
-        self._ports.pop(name, None)
-        self.detach(name)
-
-    def _deliver(self, name: str, data: bytes) -> None:
-        listener = self._listeners.get(name)
-        if listener is not None:
-            listener(data)
-
-    def _unplug(self, name: str, for_s: float) -> None:
-        port = self._ports.get(name)
-        if port is not None:
-            port.lose("the cable was pulled")
-            self._close_port(name)
-        if self._unplugged is not None:
-            self._unplugged(name, for_s)
+        return self.lines.open_port(name, self.controller(name), baud)
 
     # -- what outlives the process
 
@@ -322,10 +246,10 @@ class SimulatedLab:
         ports = Ports(
             now_s=self.now_s,
             call_later=call_later,
-            send=functools.partial(self._deliver, name),
+            send=functools.partial(self.lines.deliver, name),
             validator=self._validator,
             save=functools.partial(self._save, spec),
-            unplug=functools.partial(self._unplug, name),
+            unplug=functools.partial(self.lines.unplug, name),
         )
         controller = SimulatedController(
             spec,
@@ -347,15 +271,3 @@ class SimulatedLab:
 
 def _installed() -> Ram:
     return Ram(mode=Mode.APPLICATION, boots=1, boot_id=1, reset_cause=int(ResetCause.POWER_ON))
-
-
-def _factory_content(image: bytes, spec: LabSpec, keys: Sequence[PublicKey]) -> bytes:
-    """Return what to program into slot 0, once it is certain that the devices start it."""
-    smallest = min((one.slot_size for one in spec.controllers), default=len(image))
-    if len(image) > smallest or not SignatureCheck(keys)(image):
-        raise BadInput(
-            "the devices of the simulated lab would not start this factory image",
-            why="it is no valid image, is not signed by their key, or is larger than a slot",
-            hint="sign it with the image key of the keyring, and give that key's public half",
-        )
-    return image

@@ -6,8 +6,10 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from cryofw.errors import BadInput
+from cryofw.errors import BadInput, Refused
 from cryofw.image import PublicKey
+from cryofw.simulator.flash_storage import FileStorage
+from cryofw.simulator.lab_store import store_unusable
 from cryofw.simulator.spec import (
     BootloaderConfig,
     ControllerSpec,
@@ -17,11 +19,59 @@ from cryofw.simulator.spec import (
     ServerProfile,
     ThermalSpec,
 )
+from cryofw.simulator.validator import SignatureCheck
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 SCHEMA = "cryofw.simulated-lab/v1"
+
+
+def create_files(
+    directory: Path, spec: LabSpec, factory_image: bytes, keys: Sequence[PublicKey]
+) -> None:
+    """Lay out a new lab: every chip holds `factory_image` in slot 0.
+
+    Raises:
+        BadInput: a bootloader with these keys would not start the image.
+        Refused: there is a lab already, or the directory cannot be written.
+    """
+    description = directory / "lab.json"
+    if description.exists():
+        raise Refused(
+            "there is a simulated lab already",
+            why=str(directory),
+            hint="remove the directory to begin a new one",
+        )
+    check_factory_image(factory_image, spec, keys)
+    try:
+        devices = directory / "devices"
+        devices.mkdir(parents=True, exist_ok=True)
+        for stale in (*devices.iterdir(), directory / "clock", directory / "stages.json"):
+            stale.unlink(missing_ok=True)  # of a creation that was killed
+        for one in spec.controllers:
+            storage = FileStorage(devices / f"{one.name}.flash", 2 * one.slot_size)
+            storage.write(0, factory_image)
+            storage.close()
+        write_description(description, spec, tuple(keys))
+    except OSError as error:
+        raise store_unusable(directory, error) from error
+
+
+def check_factory_image(image: bytes, spec: LabSpec, keys: Sequence[PublicKey]) -> None:
+    """Make sure that the devices start the image they are to be delivered with.
+
+    Raises:
+        BadInput: they would not.
+    """
+    smallest = min((one.slot_size for one in spec.controllers), default=len(image))
+    if len(image) > smallest or not SignatureCheck(keys)(image):
+        raise BadInput(
+            "the devices of the simulated lab would not start this factory image",
+            why="it is no valid image, is not signed by their key, or is larger than a slot",
+            hint="sign it with the image key of the keyring, and give that key's public half",
+        )
 
 
 def write_description(path: Path, spec: LabSpec, keys: tuple[PublicKey, ...]) -> None:

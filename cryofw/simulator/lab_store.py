@@ -18,7 +18,7 @@ import struct
 from typing import TYPE_CHECKING, Protocol
 
 from cryofw.errors import Refused
-from cryofw.simulator.flash import FileStorage, FlashStorage
+from cryofw.simulator.flash_storage import FileStorage, FlashStorage
 from cryofw.transport import PortLock, PortLocked
 
 if TYPE_CHECKING:

@@ -46,7 +46,9 @@ class ServedDevice:
         """Carry bytes until cancelled; `ready` is called when the port is first there."""
         while True:
             port = PtyPort(self._link)
-            send = self._lab.attach(self._name, self._outbox.put_nowait, baud=self._baud)
+            send = self._lab.lines.attach(
+                self._name, self._lab.controller(self._name), self._outbox.put_nowait, self._baud
+            )
             self._gone.clear()
             ready()
             pumps = [
@@ -60,7 +62,7 @@ class ServedDevice:
                 for pump in pumps:
                     pump.cancel()
                 await asyncio.gather(*pumps, return_exceptions=True)
-                self._lab.detach(self._name)
+                self._lab.lines.detach(self._name)
                 await port.close()
             await asyncio.sleep(self._absent_s)
 
@@ -112,7 +114,7 @@ async def serve(
                 on_ready()
 
     devices = {name: ServedDevice(lab, name, directory / name, baud) for name in lab.names}
-    lab.watch_unplugging(lambda name, for_s: devices[name].unplug(for_s))
+    lab.lines.watch_unplugging(lambda name, for_s: devices[name].unplug(for_s))
     try:
         async with server, asyncio.TaskGroup() as tasks:
             for name, device in devices.items():

@@ -1,0 +1,102 @@
+"""Where the bits of a chip are kept: in memory, or in a file that outlives the process."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_INVERT = bytes(value ^ 0xFF for value in range(256))
+
+
+class FlashStorage(Protocol):
+    """Where the bits of one chip are kept; erased bytes read as 0xff."""
+
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Replace the bytes from `offset`, whatever was there."""
+
+
+class MemoryStorage:
+    """Sparse storage in memory; sectors that were never written cost nothing and are shared."""
+
+    def __init__(
+        self, size: int, *, block_size: int = 4096, blocks: Mapping[int, bytes] | None = None
+    ) -> None:
+        self.size = size
+        self._block_size = block_size
+        self._erased = b"\xff" * block_size
+        self._blocks: dict[int, bytes] = dict(blocks or {})
+
+    def copy(self) -> MemoryStorage:
+        """Return an independent chip with the same content; blocks are shared until written."""
+        return MemoryStorage(self.size, block_size=self._block_size, blocks=self._blocks)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`."""
+        first, start = divmod(offset, self._block_size)
+        last = (offset + length - 1) // self._block_size
+        if first >= last:
+            return self._blocks.get(first, self._erased)[start : start + length]
+        parts = [self._blocks.get(index, self._erased) for index in range(first, last + 1)]
+        return b"".join(parts)[start : start + length]
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Replace the bytes from `offset`, whatever was there."""
+        position = 0
+        while position < len(data):
+            index, start = divmod(offset + position, self._block_size)
+            part = data[position : position + self._block_size - start]
+            position += len(part)
+            if len(part) < self._block_size:
+                old = self._blocks.get(index, self._erased)
+                part = old[:start] + part + old[start + len(part) :]
+            if part == self._erased:
+                self._blocks.pop(index, None)
+            else:
+                self._blocks[index] = part
+
+
+class FileStorage:
+    """Storage in one sparse file, which survives the end of the process at any moment.
+
+    The file holds the bits inverted: a hole in a sparse file reads as zeros, so what was never
+    programmed needs no disk. Each change is one `pwrite`, so a killed process leaves the chip as
+    a power cut between two operations would.
+
+    Raises:
+        OSError: of the file system; `lab` translates it.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.size = size
+        self._path = path
+        self._descriptor = -1
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if os.fstat(self._descriptor).st_size != self.size:
+                os.ftruncate(self._descriptor, self.size)
+        return self._descriptor
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`."""
+        return os.pread(self._open(), length, offset).translate(_INVERT)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Replace the bytes from `offset`, whatever was there."""
+        os.pwrite(self._open(), data.translate(_INVERT), offset)
+
+    def close(self) -> None:
+        """Give the file descriptor back; the next access opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
