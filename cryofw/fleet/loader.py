@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any, get_args
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING
 
 from cryofw.fleet import checks
-from cryofw.fleet.document import MAX_BYTES, UNREADABLE, Document, Mark, Problem, read_document
+from cryofw.fleet.document import MAX_BYTES, Mark, read_document
 from cryofw.fleet.finding import Finding, FleetError
 from cryofw.fleet.fleet import Cryostat, Fleet
 from cryofw.fleet.resolve import Resolver
-from cryofw.fleet.schema import FleetDocument, SettingsDocument
+from cryofw.fleet.shape import check_shape
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-    from cryofw.fleet.document import Path
+    from cryofw.fleet.document import Document
 
 
 def load_fleet(path: str | FilePath) -> Fleet:
@@ -45,7 +41,7 @@ def parse_fleet(text: str, name: str = "fleet.yaml") -> Fleet:
     document = read_document(text, name)
     fleet = None
     if isinstance(document.value, dict):
-        _check_shape(document)
+        check_shape(document)
         fleet = _resolve(document, name)
     elif not document.findings:
         hint = "`cryofw init` writes an example"
@@ -91,142 +87,3 @@ def _resolve(document: Document, name: str) -> Fleet | None:
         simulation=simulation,
         source_path=name,
     )
-
-
-def _check_shape(document: Document) -> None:
-    """Report every place where the document does not have the shape of the schema."""
-    try:
-        FleetDocument.model_validate(document.value)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            if detail["input"] is not UNREADABLE:
-                document.report_problem(_shape_problem(document, detail))
-
-
-def _shape_problem(document: Document, detail: ErrorDetails) -> Problem:
-    path: Path = tuple(detail["loc"])
-    if path and path[-1] == "[key]":
-        hint = "letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 64"
-        return Problem(path[:-1], f"`{path[-2]}` is not a name", hint, on_key=True)
-    key = path[-1] if path else ""
-    kind, context = detail["type"], detail.get("ctx", {})
-    value = detail["input"]
-    if kind == "extra_forbidden":
-        return Problem(path, f"unknown key `{key}`", _unknown_key_hint(path), on_key=True)
-    if kind == "missing":
-        holder = f" in `{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else ""
-        hint = "see the example that `cryofw init` writes"
-        return Problem(path, f"`{key}` is missing{holder}", hint)
-    if "message" in context:
-        return Problem(path, str(context["message"]), str(context.get("hint", "")))
-    return Problem(path, *_value_message(document, path, kind, value, context))
-
-
-def _value_message(
-    document: Document, path: Path, kind: str, value: object, context: dict[str, Any]
-) -> tuple[str, str]:
-    """Message and hint for a value of the wrong type or range."""
-    shown, key = _shown(value), path[-1]
-    if kind == "literal_error":
-        options = _options(str(context["expected"]))
-        return f"{shown} is not allowed for `{key}`", checks.did_you_mean(value, options)
-    if kind == "string_pattern_mismatch":
-        what = "a hardware id" if key == "hw" else "a name"
-        hint = (
-            "pairs of lower-case hex digits, for example 5a31c0de00000001"
-            if key == "hw"
-            else "letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 64"
-        )
-        return f"{shown} is not {what}", hint
-    if kind in {"string_too_short", "too_short"}:
-        return f"`{_label(path)}` is empty", ""
-    expected = _EXPECTED.get(kind)
-    if expected is None:
-        limit = " and ".join(
-            f"{_LIMITS[name]} {context[name]:g}" for name in _LIMITS if name in context
-        )
-        return f"{shown} is out of range for `{key}`", f"it must be {limit}" if limit else ""
-    hint = ""
-    if kind == "string_type" and isinstance(value, int | float):
-        mark = document.values.get(path)
-        raw = document.lines[mark.line - 1][mark.column - 1 :][: mark.length] if mark else value
-        hint = f'put it in quotes: "{raw}"'
-    elif isinstance(value, str) and _is_number(value):
-        hint = "write it without quotes"
-    return f"expected {expected} for `{_label(path)}`, got {shown}", hint
-
-
-_EXPECTED = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "dict_type": "a mapping of keys to values",
-    "model_type": "a mapping of keys to values",
-    "model_attributes_type": "a mapping of keys to values",
-}
-_LIMITS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-
-
-def _options(expected: str) -> list[str]:
-    """The options of pydantic's "'a', 'b' or 'c'"."""
-    return expected.replace(" or ", ", ").replace("'", "").split(", ")
-
-
-def _shown(value: object) -> str:
-    match value:
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-        case bool():
-            return f"`{str(value).lower()}`"
-        case str() if len(value) > 60:
-            return f"`{value[:60]}...`"
-        case _:
-            return f"`{value}`"
-
-
-def _label(path: Path) -> str:
-    names = [str(step) for step in path if isinstance(step, str)]
-    return names[-1] if names else "the file"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _unknown_key_hint(path: Path) -> str:
-    model = _model_at(path[:-1])
-    if model is None:
-        return ""
-    known = {info.alias or name for name, info in model.model_fields.items()}
-    if path[-1] == "thermal" and issubclass(model, SettingsDocument):
-        return "the heat budget belongs to the cryostat, or to `defaults`"
-    return checks.did_you_mean(path[-1], known)
-
-
-def _model_at(path: Path) -> type[BaseModel] | None:
-    """The model that describes the mapping at `path`, found through the annotations."""
-    here: Any = FleetDocument
-    for step in path:
-        if isinstance(here, type) and issubclass(here, BaseModel):
-            fields = {info.alias or name: info for name, info in here.model_fields.items()}
-            info = fields.get(str(step))
-            here = info.annotation if info else None
-        else:
-            here = get_args(here)[-1] if get_args(here) else None
-        here = _without_none(here)
-    return here if isinstance(here, type) and issubclass(here, BaseModel) else None
-
-
-def _without_none(annotation: Any) -> Any:
-    options = [one for one in get_args(annotation) if one is not type(None)]
-    return options[0] if type(None) in get_args(annotation) else annotation

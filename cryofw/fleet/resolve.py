@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryofw.fleet import schema
+from cryofw.fleet import controller_document as controllers
+from cryofw.fleet import fleet_document as documents
 from cryofw.fleet.document import Problem
 from cryofw.fleet.fleet import (
     EVERYTHING,
@@ -52,14 +53,14 @@ class Resolver:
         thermal = self._thermal(layers, name)
         raw = at_path(self.document.value, ("cryostats", name, "controllers"))
         names = list(raw) if isinstance(raw, dict) else []
-        controllers = [self.controller(name, one) for one in names]
-        built = tuple(one for one in controllers if one is not None)
+        resolved = [self.controller(name, one) for one in names]
+        built = tuple(one for one in resolved if one is not None)
         if thermal is None or len(built) != len(names):
             return None
         return Cryostat(name, thermal, built)
 
     def _thermal(self, layers: Layers, name: str) -> Thermal | None:
-        written = layers.read("thermal", schema.ThermalDocument)
+        written = layers.read("thermal", controllers.ThermalDocument)
         if written is None:
             return None
         if layers.merged("thermal") is None:
@@ -90,17 +91,12 @@ class Resolver:
         """The controller `name`, or None if it cannot be resolved."""
         own: Path = ("cryostats", cryostat, "controllers", name)
         layers = Layers(self.document, (("defaults",), ("cryostats", cryostat), own))
-        written = read_piece(schema.ControllerDocument, at_path(self.document.value, own))
+        written = read_piece(controllers.ControllerDocument, at_path(self.document.value, own))
         heartbeat = self._heartbeat(layers)
         reset = self._reset(layers, cryostat, name)
         calibration = self._calibration(layers)
-        retries = layers.read("retries", schema.RetriesDocument)
-        plain = {
-            key: value
-            for key in ("board", "baud", "boot_time", "slot_size", "owner")
-            if (value := layers.merged(key)) is not None
-        }
-        settings = read_piece(schema.SettingsDocument, plain)
+        retries = layers.read("retries", controllers.RetriesDocument)
+        settings = self._plain_settings(layers)
         if written is None or settings is None or retries is None:
             return None
         if heartbeat is None or reset is None or calibration is None:
@@ -116,17 +112,22 @@ class Resolver:
             heartbeat=heartbeat,
             reset=reset,
             calibration=calibration,
-            retries=Retries(
-                3 if retries.count is None else retries.count,
-                1.0 if retries.backoff is None else retries.backoff,
-            ),
+            retries=_retries(retries),
             owner=settings.owner,
             slot_size=settings.slot_size,
             boot_time_s=5.0 if settings.boot_time is None else settings.boot_time,
         )
 
+    def _plain_settings(self, layers: Layers) -> controllers.SettingsDocument | None:
+        plain = {
+            key: value
+            for key in ("board", "baud", "boot_time", "slot_size", "owner")
+            if (value := layers.merged(key)) is not None
+        }
+        return read_piece(controllers.SettingsDocument, plain)
+
     def _heartbeat(self, layers: Layers) -> HeartbeatRule | None:
-        written = layers.read("heartbeat", schema.HeartbeatDocument)
+        written = layers.read("heartbeat", controllers.HeartbeatDocument)
         if written is None:
             return None
         every_s = written.every or 2.0
@@ -139,7 +140,7 @@ class Resolver:
         return HeartbeatRule(every_s, timeout_s, misses)
 
     def _reset(self, layers: Layers, cryostat: str, name: str) -> ResetPath | None:
-        written = layers.read("reset", schema.ResetDocument)
+        written = layers.read("reset", controllers.ResetDocument)
         if written is None:
             return None
         if written.shared_by and not written.hook:
@@ -169,7 +170,7 @@ class Resolver:
                 message = "`false_rollback` is one budget for the whole rollout"
                 self._problem(path, message, "set it under `defaults` only", on_key=True)
         metrics = self._metrics(layers)
-        written = layers.read("calibration", schema.CalibrationDocument)
+        written = layers.read("calibration", controllers.CalibrationDocument)
         if written is None or metrics is None:
             return None
         fallback = CalibrationContract()
@@ -187,14 +188,16 @@ class Resolver:
         metrics: dict[str, Metric] = {}
         complete = True
         for name, value in raw.items() if isinstance(raw, dict) else ():
-            written = read_piece(schema.MetricDocument, value)
+            written = read_piece(controllers.MetricDocument, value)
             metric = self._metric(layers, name, written) if written is not None else None
             complete = complete and metric is not None
             if metric is not None:
                 metrics[name] = metric
         return metrics if complete else None
 
-    def _metric(self, layers: Layers, name: str, written: schema.MetricDocument) -> Metric | None:
+    def _metric(
+        self, layers: Layers, name: str, written: controllers.MetricDocument
+    ) -> Metric | None:
         holder = ("calibration", "metrics", name)
         needed = ("unit", "worse", "margin", "reject")
         missing = require(layers, holder, written, needed, _METRIC_HINT)
@@ -218,7 +221,7 @@ class Resolver:
     def stage(self, index: int) -> Stage | None:
         """The stage at `index`, or None if it cannot be resolved."""
         raw = at_path(self.document.value, ("stages", index))
-        written = read_piece(schema.StageDocument, raw)
+        written = read_piece(documents.StageDocument, raw)
         if written is None:
             return None
         waves = tuple(
@@ -241,10 +244,18 @@ class Resolver:
     def simulation(self) -> Simulation:
         """What `sim://` controllers imitate; the built-in default if the section is missing."""
         raw = at_path(self.document.value, ("simulation",))
-        written = read_piece(schema.SimulationDocument, {} if raw is None else raw)
+        written = read_piece(documents.SimulationDocument, {} if raw is None else raw)
         if written is None:
             return Simulation()
         metrics = {
             name: SimulatedMetric(one.nominal, one.noise) for name, one in written.metrics.items()
         }
         return Simulation(written.seed, metrics)
+
+
+def _retries(written: controllers.RetriesDocument) -> Retries:
+    fallback = Retries()
+    return Retries(
+        fallback.count if written.count is None else written.count,
+        fallback.backoff_s if written.backoff is None else written.backoff,
+    )

@@ -1,0 +1,207 @@
+"""Cryostats and controllers as fleet.yaml writes them: pydantic models of their settings.
+
+Everything that `defaults`, a cryostat and a controller may set is optional here, because the three
+are merged by key; what must be set after the merge is checked in `resolve`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from cryofw.fleet import quantity
+
+
+def _quantity(dimension: quantity.Dimension) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"type": "string", "pattern": dimension.pattern, "examples": [dimension.example]}
+    )
+
+
+Duration = Annotated[float, BeforeValidator(quantity.DURATION.read), _quantity(quantity.DURATION)]
+Pause = Annotated[float, BeforeValidator(quantity.PAUSE.read), _quantity(quantity.PAUSE)]
+Power = Annotated[float, BeforeValidator(quantity.POWER.read), _quantity(quantity.POWER)]
+Temperature = Annotated[
+    float, BeforeValidator(quantity.TEMPERATURE.read), _quantity(quantity.TEMPERATURE)
+]
+Share = Annotated[float, BeforeValidator(quantity.read_share), _quantity(quantity.PERCENT)]
+Size = Annotated[int, BeforeValidator(quantity.read_size), _quantity(quantity.SIZE)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
+PositiveNumber = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e12)]
+
+
+class StrictDocument(BaseModel):
+    """Strict: no unknown key, no value of another type, nothing changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title=None)
+
+
+class HeartbeatDocument(StrictDocument):
+    """How a controller shows that it lives."""
+
+    every: Duration | None = Field(None, description="Time between two heartbeats.")
+    timeout: Duration | None = Field(
+        None, description="An answer later than this is a miss; default: `every`, at most 2 s."
+    )
+    misses_allowed: int | None = Field(
+        None, ge=0, le=1000, description="Misses in a row that are still fine; default 4."
+    )
+
+
+class ResetDocument(StrictDocument):
+    """How a hung controller is restarted; `watchdog` alone is short for `{watchdog: true}`."""
+
+    watchdog: bool | None = Field(None, description="Its own watchdog restarts it.")
+    hook: list[Text] | None = Field(
+        None,
+        min_length=1,
+        description="Command that cycles its power, as a list of arguments; `${controller}` and "
+        "`${cryostat}` are replaced.",
+    )
+    shared_by: list[Name] | None = Field(
+        None, description="The other controllers that the hook restarts too."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value == "watchdog":
+            return {"watchdog": True}
+        hint = "write `watchdog`, or {hook: [COMMAND, ...]}"
+        raise PydanticCustomError(
+            "reset", "{message}", {"message": f"`{value}` is not a reset path", "hint": hint}
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The mapping, or the short form."""
+        mapping = handler.resolve_ref_schema(handler(core_schema))
+        description = mapping.pop("description", "")
+        return {"description": description, "anyOf": [{"const": "watchdog"}, mapping]}
+
+
+class ThermalDocument(StrictDocument):
+    """The heat budget of the temperature stage on which the controllers of a cryostat sit."""
+
+    stage: Name | None = Field(None, description="Name of the temperature stage, for example 4k.")
+    capacity: Power | None = Field(None, description="Heat that the stage can carry away.")
+    headroom: Share | None = Field(
+        None, description="Share of the capacity that may be used; default 80 %."
+    )
+    flash: Power | None = Field(None, description="Heat of one controller while it flashes.")
+    max_rise: Temperature | None = Field(
+        None, description="Warming of the stage at which the rollout freezes."
+    )
+
+
+class MetricDocument(StrictDocument):
+    """One calibration figure, and how much worse it may get."""
+
+    unit: Text | None = Field(None, description="Physical unit, for people: dB, bit, ns.")
+    worse: Literal["lower", "higher"] | None = Field(None, description="Which direction is worse.")
+    margin: PositiveNumber | None = Field(
+        None, description="Worse by up to this much is still as good as before."
+    )
+    reject: PositiveNumber | None = Field(
+        None, description="Worse by this much must be found; larger than `margin`."
+    )
+    limit: Number | None = Field(
+        None, description="Absolute limit that no update may cross, whatever the baseline was."
+    )
+
+
+class CalibrationDocument(StrictDocument):
+    """The evidence that an update must give before it is confirmed."""
+
+    false_rollback: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Probability that a good firmware is rolled back: one budget for the whole "
+        "rollout, heartbeats included; default 0.01. Only in `defaults`.",
+    )
+    every: Duration | None = Field(None, description="Time between two samples; default 30 s.")
+    min_samples: int | None = Field(
+        None, ge=2, le=100_000, description="Fresh samples before a verdict; default 20."
+    )
+    baseline_samples: int | None = Field(
+        None, ge=2, le=100_000, description="Samples taken before the update; default 20."
+    )
+    metrics: dict[Name, MetricDocument] | None = Field(None, description="Metrics by name.")
+
+
+class RetriesDocument(StrictDocument):
+    """How often a request that got no answer is repeated."""
+
+    count: int | None = Field(None, ge=0, le=100, description="Repetitions; default 3.")
+    backoff: Pause | None = Field(
+        None, description="Pause before the first repetition, doubled each time; default 1 s."
+    )
+
+
+class SettingsDocument(StrictDocument):
+    """What `defaults`, a cryostat and a controller may all set; the nearest wins, key by key."""
+
+    board: Name | None = Field(None, description="Board type that the device must report.")
+    baud: int | None = Field(
+        None, ge=300, le=12_000_000, description="Bits per second of the port; default 115200."
+    )
+    boot_time: Pause | None = Field(
+        None, description="After a reset nothing is sent for this long; default 5 s."
+    )
+    slot_size: Size | None = Field(
+        None, description="Size of an image slot; default: what the device reports."
+    )
+    owner: Text | None = Field(
+        None, description="The only host that may drive the port; required for network ports."
+    )
+    heartbeat: HeartbeatDocument | None = None
+    reset: ResetDocument | None = None
+    calibration: CalibrationDocument | None = None
+    retries: RetriesDocument | None = None
+
+
+class ControllerDocument(SettingsDocument):
+    """One controller: where it hangs, and who it is."""
+
+    port: Text = Field(
+        description="Serial device path, rfc2217://HOST:PORT, socket://HOST:PORT, or sim://NAME.",
+        examples=["/dev/serial/by-id/usb-FTDI_C1A-if00", "rfc2217://term.lab:4001", "sim://c1-a"],
+    )
+    hw: (
+        Annotated[str, Field(pattern=r"^([0-9a-f]{2}){2,32}$", examples=["5a31c0de00000001"])]
+        | None
+    ) = Field(
+        None,
+        description="Hardware id that must answer on the port, as lower-case hex in quotes; "
+        "swapped cables are refused.",
+    )
+
+
+class CryostatDocument(SettingsDocument):
+    """One cryostat (or a rig at room temperature) and its controllers."""
+
+    thermal: ThermalDocument | None = None
+    controllers: dict[Name, ControllerDocument] = Field(
+        min_length=1, description="Controllers by name; a name is unique in the whole fleet."
+    )
+
+
+class DefaultsDocument(SettingsDocument):
+    """Settings of every cryostat and controller that does not say otherwise."""
+
+    thermal: ThermalDocument | None = None
