@@ -66,7 +66,20 @@ class UploadRejected(Refused):
 
 
 class ImageNotRunning(Refused):
-    """Another image runs than the one that is to be confirmed."""
+    """Another image runs than the one that is to be confirmed.
+
+    Attributes:
+        recovery_escapes: resets that we sent to get the device out of serial recovery just before;
+            after one, the revert is the host's doing and no verdict on the firmware.
+    """
+
+    def __init__(
+        self, what: str, *, why: str = "", hint: str = "", recovery_escapes: int = 0
+    ) -> None:
+        if recovery_escapes:
+            why += "; it was in serial recovery and our reset freed it: no verdict on the firmware"
+        super().__init__(what, why=why, hint=hint)
+        self.recovery_escapes = recovery_escapes
 
 
 class BootChanged(Refused):

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from cryofw.smp import Request
 
 
+# A last good image that a power cut or a crash throws out of its test boot is given it again.
+MOST_RESTORING_BOOTS = 3
+
+
 @dataclass(frozen=True)
 class RestoreReport:
     """How a device came back to its last good image.
@@ -38,10 +42,12 @@ class RestoreReport:
     Attributes:
         observation: read back at the end: the last good image, active and confirmed.
         uploaded: it had to be uploaded; False: the other slot still held it.
+        boots: test boots that it took; 0: it ran already.
     """
 
     observation: Observation
     uploaded: bool
+    boots: int
 
 
 class Trial:
@@ -58,13 +64,13 @@ class Trial:
 
         Raises:
             NotReady: not settled, runs it already, or no slot holds it.
-            InRecovery: serial recovery answers.
+            InRecovery: serial recovery answers, also after resets.
             RequestFailed: the device refused.
             ChangeNotSeen: it accepted, but shows nothing pending.
             DeviceSilent, DeviceUnreachable: no answer.
         """
+        seen = await self._boot.application()
         await self._examiner.require_same_device()
-        seen = await self._examiner.observe()
         slot = seen.slot_holding(image_hash)
         if slot is not None and slot.pending and not slot.permanent and not seen.test_boot:
             return seen
@@ -84,30 +90,30 @@ class Trial:
 
         Args:
             expected_hash: hash in hex that must run, before and after.
-            boot_id: boot that must last, before and after; None: any.
+            boot_id: boot that must last until the confirmation; None: the present one.
 
         Raises:
             ImageNotRunning: another image runs.
             BootChanged: the device has booted since.
-            InRecovery: serial recovery answers.
+            InRecovery: serial recovery answers, also after resets.
             RequestFailed: the device refused.
             ChangeNotSeen: it accepted, but is not confirmed.
             DeviceSilent, DeviceUnreachable: no answer.
         """
+        seen = await self._boot.application()
         await self._examiner.require_same_device()
-        seen = await self._examiner.observe()
         self._require_running(seen, expected_hash, boot_id)
         if seen.settled:
             return seen
         boot_id = boot_id if boot_id is not None else seen.boot_id
-        seen = await self._change(
+        # If it booted right after the confirmation it still is confirmed: an earlier boot would
+        # have reverted it.
+        return await self._change(
             messages.confirm_image(),
             "confirm the image",
             done=lambda now: now.settled and now.active_hash == expected_hash,
             still=lambda now: self._require_running(now, expected_hash, boot_id),
         )
-        self._require_running(seen, expected_hash, boot_id)
-        return seen
 
     async def revert(self, old_hash: str) -> Observation:
         """Reset a device out of a test boot and see that `old_hash` runs, confirmed.
@@ -116,8 +122,8 @@ class Trial:
             ImageNotRunning: another image runs afterwards.
             As `BootWatcher.reset` and `BootWatcher.wait_for_boot`.
         """
-        await self._examiner.require_same_device()
         seen = await self._boot.application()
+        await self._examiner.require_same_device()
         if not (seen.settled and seen.active_hash == old_hash):
             before = seen
             await self._boot.reset()
@@ -145,14 +151,25 @@ class Trial:
         seen = await self._boot.application()
         await self._examiner.require_same_device()
         uploaded = False
-        if seen.active_hash != last_good_hash:
-            if seen.slot_holding(last_good_hash) is None:
-                uploaded = await self._fetch(last_good_hash, upload)
-            before = await self.test(last_good_hash)
-            await self._boot.reset()
-            seen = await self._boot.wait_for_boot(before)
-        seen = await self.confirm(last_good_hash, seen.boot_id)
-        return RestoreReport(seen, uploaded)
+        boots = 0
+        while True:
+            while seen.active_hash != last_good_hash and boots < MOST_RESTORING_BOOTS:
+                boots += 1
+                if seen.slot_holding(last_good_hash) is None:
+                    uploaded = await self._fetch(last_good_hash, upload)
+                before = await self.test(last_good_hash)
+                await self._boot.reset()
+                seen = await self._boot.wait_for_boot(before)
+            try:
+                seen = await self.confirm(last_good_hash, seen.boot_id)
+            except (BootChanged, ImageNotRunning):
+                # A reset came before the confirmation, and took it back to the newer image.
+                if boots >= MOST_RESTORING_BOOTS:
+                    raise
+                seen = await self._boot.application()
+                boots += seen.active_hash == last_good_hash
+            else:
+                return RestoreReport(seen, uploaded, boots)
 
     async def _fetch(self, image_hash: str, upload: Callable[[], Awaitable[object]] | None) -> bool:
         if upload is None:
@@ -188,19 +205,17 @@ class Trial:
                 await self._examiner.command(request, doing, attempts=1)
             except (DeviceSilent, DeviceUnreachable) as error:
                 failure = error
-            seen = await self._examiner.observe()
+            seen = await self._boot.application()
             await self._examiner.require_same_device()
             if done(seen):
                 return seen
             still(seen)
-            if failure is None:
-                raise ChangeNotSeen(
+            if not tries:
+                raise failure or ChangeNotSeen(
                     f"{self._target.name} did not {doing}",
                     why=f"it agreed, but its state is {_flags(seen)}",
                     hint="Its flash may be faulty: read its log lines.",
                 )
-            if not tries:
-                raise failure
             self._link.count_repeat()
 
     def _require_testable(self, seen: Observation, image_hash: str) -> None:
@@ -226,11 +241,14 @@ class Trial:
                 f"{self._target.name} does not run the image that was expected",
                 why=f"{seen.active_hash} runs, expected {expected_hash}",
                 hint="It reverted, or its bootloader found the image not valid.",
+                recovery_escapes=seen.recovery_escapes,
             )
         if boot_id is not None and seen.boot_id != boot_id:
             raise BootChanged(
                 f"{self._target.name} has booted since it was watched",
-                why=f"boot {seen.boot_id}, watched was boot {boot_id}",
+                why=f"boot {seen.boot_id}, watched was boot {boot_id}"
+                if seen.boot_id is not None
+                else "its heartbeat is not answered any more, so nobody can tell its boot",
                 hint="Watch it anew: what was measured belongs to another boot.",
             )
 

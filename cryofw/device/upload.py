@@ -204,7 +204,7 @@ class Upload:
                 + await self._erase(),
                 hint="Upload again. If it happens twice, the flash or the line is faulty.",
             )
-        seen = await self._examiner.observe()
+        seen = await self._boot.application()
         if seen.slot_holding(self._hash) is None:
             raise UploadRejected(
                 f"{self._target.name} does not show the image that was sent",

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     LINE_LOST = "line lost before the reply"
     LINE_LOST_BEFORE = "line lost before the request"
     RESET = "reset in the middle"
+    RESET_AFTER = "reset after the change, before the reply"
 
 
 @dataclass
@@ -192,6 +193,9 @@ class ScriptedController:
         else:
             answer = self._answer(request)
         wire = self._server.reply(header, answer)
+        if hit is Kind.RESET_AFTER:
+            self.reboot()
+            return
         if hit is Kind.LOST_REPLY:
             return
         if hit is Kind.LINE_LOST:

@@ -14,7 +14,7 @@ OLD, NEW = Firmware("old"), Firmware("new")
 PINNED = Target("c1-a", "/dev/c1-a", hw="5A31", board="cc40", timeouts=Timeouts(boot_s=30))
 UNPINNED = dataclasses.replace(PINNED, hw=None)
 CLOCK = LoopClock(datetime(2026, 11, 20, tzinfo=UTC))
-HEALED = [kind for kind in Kind if kind not in (Kind.ERROR, Kind.RESET)]
+HEALED = [kind for kind in Kind if kind not in (Kind.ERROR, Kind.RESET, Kind.RESET_AFTER)]
 
 
 async def update(driver: DeviceDriver) -> None:

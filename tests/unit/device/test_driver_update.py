@@ -335,6 +335,78 @@ def test_confirming_another_boot_is_refused() -> None:
     assert not device.confirmed
 
 
+def test_a_reset_after_the_confirmation_does_not_undo_it() -> None:
+    device = ScriptedController(OLD)
+
+    async def script(driver: DeviceDriver) -> None:
+        seen = await to_test_boot(driver)
+        device.faults = [Fault(Kind.RESET_AFTER, state_write)]
+        after = await driver.confirm(NEW.hex, seen.boot_id)
+        assert after.boot_id != seen.boot_id
+        assert after.settled
+
+    drive(device, script)
+    assert device.running == NEW
+
+
+@pytest.mark.parametrize("kind", [Kind.RESET, Kind.RESET_AFTER])
+def test_a_restore_thrown_out_of_its_test_boot_is_tried_again(kind: Kind) -> None:
+    device = ScriptedController(NEW, other=OLD, faults=[Fault(kind, state_write, nth=1)])
+    report = drive(device, lambda driver: driver.restore(OLD.hex))
+    assert report.boots == (2 if kind is Kind.RESET else 1)
+    assert device.running == OLD
+    assert device.confirmed
+
+
+def test_a_restore_does_not_go_on_for_ever() -> None:
+    device = ScriptedController(NEW, other=OLD, invalid=(OLD,))
+
+    async def script(driver: DeviceDriver) -> None:
+        with pytest.raises(ImageNotRunning):
+            await driver.restore(OLD.hex, OLD.data)
+
+    drive(device, script)
+    assert device.running == NEW
+
+
+def test_a_revert_after_recovery_is_no_verdict() -> None:
+    device = ScriptedController(OLD)
+
+    async def script(driver: DeviceDriver) -> None:
+        seen = await to_test_boot(driver)
+        device.recovery = True
+        with pytest.raises(ImageNotRunning, match="no verdict") as caught:
+            await driver.confirm(NEW.hex, seen.boot_id)
+        assert caught.value.recovery_escapes == 1
+
+    drive(device, script)
+
+
+def heartbeat(request: RequestReceived) -> bool:
+    return (request.header.group, request.header.command) == (64, 0)
+
+
+def test_lost_heartbeats_do_not_bar_the_way_back() -> None:
+    device = ScriptedController(OLD)
+
+    async def script(driver: DeviceDriver) -> None:
+        seen = await to_test_boot(driver)
+        device.faults = [Fault(Kind.SILENCE, heartbeat, times=10_000)]
+        with pytest.raises(DeviceSilent):
+            await driver.heartbeat()
+        with pytest.raises(BootChanged, match="nobody can tell its boot"):
+            await driver.confirm(NEW.hex, seen.boot_id)
+        assert (await driver.revert(OLD.hex)).settled
+
+    drive(device, script)
+    assert device.running == OLD
+
+
+def test_one_lost_heartbeat_does_not_hide_the_boot() -> None:
+    device = ScriptedController(OLD, faults=[Fault(Kind.SILENCE, heartbeat)])
+    assert drive(device, lambda driver: driver.escape_recovery()).boot_id == 100
+
+
 def test_a_confirmation_that_was_made_is_not_made_again() -> None:
     device = ScriptedController(OLD)
     drive(device, lambda driver: driver.confirm(OLD.hex, 100))
