@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -58,10 +59,9 @@ def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
     try:
         try:
             _write_synced(temporary, data)
-            if force:
-                temporary.replace(path)
-            else:
-                os.link(temporary, path)  # unlike a rename, never over an existing file
+            if not force:
+                _claim(temporary, path)
+            temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
         _sync_directory(path.parent)
@@ -69,6 +69,18 @@ def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
         raise Refused(f"{path} exists already", hint="--force overwrites it") from error
     except OSError as error:
         raise BadInput(f"cannot write {path}", why=error.strerror or str(error)) from error
+
+
+def _claim(temporary: Path, path: Path) -> None:
+    """Take the name `path` for ourselves, or raise FileExistsError: a rename alone overwrites."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
+        path.open("xb").close()  # FAT and some network shares have no links
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -67,7 +67,8 @@ def generate(
     locked = "encrypted" if passphrase else "not encrypted"
     output.status(Status.OK, "generated", f"{name}: {kind} for purpose {purpose}, {locked}")
     output.line(f"  fingerprint {entry.public_key.key_hash.hex()}")
-    output.line(f"  entered into {keyring}; keep {entry.uri.removeprefix('file:')} secret")
+    private = keyring.parent / entry.uri.removeprefix("file:")
+    output.line(f"  entered into {keyring}; keep {private} secret")
 
 
 @keys.command("list")

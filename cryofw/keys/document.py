@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cryofw.image import Algorithm
 from cryofw.keys.errors import Finding
@@ -25,8 +24,7 @@ _STRING_TAG = "tag:yaml.org,2002:str"
 _Choice = TypeVar("_Choice", bound="StrEnum")
 
 
-@dataclass(frozen=True)
-class EntryText:
+class EntryText(NamedTuple):
     """An entry as it stands in the file; only its form is checked."""
 
     name: str

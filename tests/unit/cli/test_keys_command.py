@@ -81,3 +81,21 @@ def test_a_keyring_behind_a_link_stays_behind_it(lab: Path, tmp_path: Path) -> N
 
     assert (tmp_path / "link.yaml").is_symlink()
     assert "k" in load_keyring(lab / "keys.yaml").entries
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_default(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*arguments: str) -> list[str]:
+        assert run(["keys", "list", "--json", *arguments]) == 0
+        return [each["name"] for each in json.loads(capsys.readouterr().out)]
+
+    generate = ["--purpose", "image", "--no-passphrase", "--keyring"]
+    for name in ("from-environment", "from-flag"):
+        assert run(["keys", "generate", name, *generate, f"{name}/keys.yaml"]) == 0
+    capsys.readouterr()
+
+    assert told() == ["firmware", "release", "journal"]
+    monkeypatch.setenv("CRYOFW_KEYRING", "from-environment/keys.yaml")
+    assert told() == ["from-environment"]
+    assert told("--keyring", "from-flag/keys.yaml") == ["from-flag"]
