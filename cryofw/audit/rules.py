@@ -31,12 +31,6 @@ if TYPE_CHECKING:
 
 Rule: TypeAlias = Callable[[Ledger, RolloutLedger, DeviceLedger, "Record"], str]
 _NO_DEVICE = DeviceLedger()
-_NO_ROLLOUT = RolloutLedger(release="")
-# A person may do these at any time, also to a rollout that rests.
-_OF_PEOPLE = frozenset({
-    "abort-requested", "pause-requested", "quarantine-cleared", "rollback-requested",
-    "rollout-resumed", "stage-approved", "stop-requested",
-})  # fmt: skip
 
 
 def broken_rules(ledger: Ledger, record: Record) -> list[str]:

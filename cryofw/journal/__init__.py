@@ -18,6 +18,7 @@ from cryofw.journal.merkle import Frontier, MerkleTree, verify_consistency, veri
 from cryofw.journal.record import Entry, Record, RecordTooNew, UnwritableRecord
 from cryofw.journal.storage import (
     Storage,
+    StorageDenied,
     StorageFailed,
     StorageFenced,
     StorageLocked,
@@ -49,6 +50,7 @@ __all__ = [
     "Record",
     "RecordTooNew",
     "Storage",
+    "StorageDenied",
     "StorageFailed",
     "StorageFenced",
     "StorageLocked",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -10,13 +11,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from cryofw.journal.storage import StorageFailed, StorageLocked, StorageMissing
+from cryofw.journal.storage import StorageDenied, StorageFailed, StorageLocked, StorageMissing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LOCK_SUFFIX = ".lock"
 _TEMP_SUFFIX = ".tmp"
+_DENIED = frozenset({
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP,
+    errno.ENAMETOOLONG,
+})  # fmt: skip
 
 
 class FileStorage:
@@ -72,7 +77,8 @@ class FileStorage:
     def write_atomic(self, name: str, data: bytes) -> None:
         """Write beside, fsync, rename, fsync the directory."""
         path = self._path(name)
-        temporary = path.with_name(path.name + _TEMP_SUFFIX)
+        # Two processes may replace the same entry: neither may rename what the other writes.
+        temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMP_SUFFIX}")
         with _translated(f"cannot write {path}"):
             self._make_parent(path)
             self._forget(name)
@@ -178,6 +184,9 @@ def _translated(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        if error.errno in _DENIED:
+            hint = "check the path and its owner; --state names another directory"
+            raise StorageDenied(what, why=reason, hint=hint) from error
         hint = "free space or mend the disk, then `cryofw resume`"
         raise StorageFailed(what, why=reason, hint=hint) from error
 

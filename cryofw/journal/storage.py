@@ -14,6 +14,10 @@ class StorageFailed(Paused):
     """The disk did not take or give the bytes; after it is mended, `resume` continues."""
 
 
+class StorageDenied(BadInput):
+    """The place is not one that this user can keep anything in; waiting does not help."""
+
+
 class StorageMissing(BadInput):
     """There is no such entry in the storage."""
 
@@ -29,7 +33,8 @@ class StorageFenced(Refused):
 class Storage(Protocol):
     """Named byte strings. A name is a relative path with `/`; every write is durable on return.
 
-    All methods raise StorageFailed when the medium fails.
+    All methods raise StorageFailed when the medium fails, and StorageDenied when the place itself
+    is wrong: not a directory, read-only, somebody else's.
     """
 
     def append(self, name: str, data: bytes) -> None:

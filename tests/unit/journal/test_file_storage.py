@@ -17,6 +17,7 @@ from cryofw.journal import (
     JournalWriteFailed,
     MemoryStorage,
     Storage,
+    StorageDenied,
     StorageFailed,
     StorageLocked,
     StorageMissing,
@@ -101,9 +102,25 @@ def test_files_are_private_and_nothing_is_left_beside(tmp_path: Path) -> None:
 
 def test_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "j").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StorageFailed):
+    with pytest.raises(StorageDenied):
         FileStorage(tmp_path).append("j", b"x")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_place_that_is_no_directory_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    storage = FileStorage(tmp_path / "file")
+    for attempt in (
+        lambda: storage.append("j", b"x"),
+        lambda: storage.read("j"),
+        lambda: storage.write_atomic("j", b"x"),
+        lambda: storage.lock("j").__enter__(),
+    ):
+        with pytest.raises(StorageDenied, match="Not a directory") as caught:
+            attempt()
+        assert caught.value.exit_code == 3
+    assert not storage.exists("j")
+    assert (tmp_path / "file").read_bytes() == b"mine"
 
 
 def test_lock_between_processes_names_the_holder(tmp_path: Path) -> None:
@@ -163,7 +180,7 @@ def test_atomic_write_on_a_full_disk_keeps_the_old_bytes(full_disk: FileStorage)
     assert caught.value.exit_code == 75
     assert full_disk.read("c") == b"old"
     assert full_disk.list() == ["c"]
-    assert not (full_disk.directory / "c.tmp").exists()
+    assert [path.name for path in full_disk.directory.iterdir()] == ["c"]
 
 
 def test_journal_survives_kill_9_between_any_two_appends(tmp_path: Path) -> None:
