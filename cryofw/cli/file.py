@@ -51,6 +51,8 @@ def refuse_existing(path: Path, *, force: bool) -> None:
 def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
     """Write a file so that after a crash it is there whole, or not at all.
 
+    Its name is not synced as well: what commands write can be written again.
+
     Raises:
         Refused: it exists and `force` is not given, however late it appeared.
         BadInput: the directory is missing or cannot be written.
@@ -64,7 +66,6 @@ def write_file(path: Path, data: bytes, *, force: bool = False) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_directory(path.parent)
     except FileExistsError as error:
         raise Refused(f"{path} exists already", hint="--force overwrites it") from error
     except OSError as error:
@@ -88,11 +89,3 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
