@@ -94,12 +94,15 @@ def read_trailer(area: FlashArea) -> Trailer:
 
 
 def next_swap_type(primary: Trailer, secondary: Trailer) -> SwapType:
-    """Say what the bootloader would do at the next boot (MCUboot's swap state table)."""
+    """Say what the bootloader would do at the next boot (MCUboot's swap state table).
+
+    A magic torn in the secondary slot does not stop a revert: a power cut while one begins must
+    not make a test image permanent.
+    """
     if secondary.magic is Magic.GOOD:
         return SwapType.PERMANENT if secondary.image_ok is Flag.SET else SwapType.TEST
     if (
         primary.magic is Magic.GOOD
-        and secondary.magic is Magic.UNSET
         and primary.image_ok is Flag.UNSET
         and primary.copy_done is Flag.SET
     ):

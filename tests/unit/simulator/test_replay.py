@@ -14,10 +14,9 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cbor2
 import pytest
@@ -40,6 +39,9 @@ from cryofw.simulator.trailer import (
     write_swap_type,
 )
 from cryofw.smp import Frame, FrameDecoder, Message, MessageError, encode_frame, split_packet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[3]
 COMPACT = ROOT / "tests" / "vectors" / "smp_exchanges.jsonl"
