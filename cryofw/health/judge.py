@@ -88,6 +88,25 @@ class _Mean:
 
 
 @dataclass(slots=True)
+class _Running:
+    """Mean and variance of a growing series in constant memory (Welford 1962)."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        delta = value - self.mean
+        self.mean += delta / self.count
+        self.squares += delta * (value - self.mean)
+
+    def summary(self) -> _Mean:
+        variance = self.squares / (self.count - 1) if self.count > 1 else math.inf
+        return _Mean(self.count, self.mean, variance)
+
+
+@dataclass(slots=True)
 class ShiftJudge:
     """The interim judge of this module's docstring."""
 
@@ -95,12 +114,14 @@ class ShiftJudge:
     baseline_samples: int
     min_samples: int
     _before: deque[float] = field(default_factory=deque)
-    _after: list[float] = field(default_factory=list)
+    _after: _Running = field(default_factory=_Running)
+    _latest: deque[float] = field(default_factory=deque)
+    _base: _Mean | None = None
     _finding: MetricFinding | None = None
 
     def baseline(self, value: float) -> None:
         """Take a value from before the update; the latest `baseline_samples` count."""
-        self._finding = None
+        self._finding = self._base = None
         self._before.append(self.contract.harm(value))
         if len(self._before) > self.baseline_samples:
             self._before.popleft()
@@ -108,7 +129,11 @@ class ShiftJudge:
     def observe(self, value: float) -> None:
         """Take a value from after the update."""
         self._finding = None
-        self._after.append(self.contract.harm(value))
+        harm = self.contract.harm(value)
+        self._after.add(harm)
+        self._latest.append(harm)
+        if len(self._latest) > self.min_samples:
+            self._latest.popleft()
 
     @property
     def baseline_count(self) -> int:
@@ -118,7 +143,7 @@ class ShiftJudge:
     @property
     def count(self) -> int:
         """Values since the update."""
-        return len(self._after)
+        return self._after.count
 
     def finding(self) -> MetricFinding:
         """Judge by the rule of this module's docstring."""
@@ -129,20 +154,20 @@ class ShiftJudge:
     def _judge(self) -> MetricFinding:
         if len(self._before) < max(2, self.baseline_samples):
             return self._undecided(f"only {len(self._before)} baseline samples")
-        if len(self._after) < _MIN_LOOK:
-            return self._undecided(f"only {len(self._after)} samples since the update")
-        base = _Mean.of(tuple(self._before))
-        windows = [_Mean.of(self._after)]
-        if len(self._after) > self.min_samples:
-            windows.append(_Mean.of(self._after[-self.min_samples :]))
+        if self._after.count < _MIN_LOOK:
+            return self._undecided(f"only {self._after.count} samples since the update")
+        base = self._base = self._base or _Mean.of(self._before)
+        windows = [self._after.summary()]
+        if self._after.count > len(self._latest):
+            windows.append(_Mean.of(self._latest))
         worst = max(windows, key=lambda w: w.mean)
         for window in windows:
             if reason := self._regression(base, window):
                 return MetricFinding(
                     self.contract.name, Shift.REGRESSED, reason, self._evidence(base, window)
                 )
-        if len(self._after) < self.min_samples:
-            return self._undecided(f"only {len(self._after)} of {self.min_samples} samples")
+        if self._after.count < self.min_samples:
+            return self._undecided(f"only {self._after.count} of {self.min_samples} samples")
         if all(self._is_fine(base, window) for window in windows):
             return MetricFinding(
                 self.contract.name,
@@ -185,7 +210,7 @@ class ShiftJudge:
     def _undecided(
         self, reason: str, evidence: Mapping[str, object] | None = None
     ) -> MetricFinding:
-        numbers = evidence or {"n_before": len(self._before), "n_after": len(self._after)}
+        numbers = evidence or {"n_before": len(self._before), "n_after": self._after.count}
         return MetricFinding(
             self.contract.name, Shift.UNDECIDED, f"{self.contract.name}: {reason}", numbers
         )

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 
 from cryofw.errors import BadInput
 from cryofw.fleet import Reach
@@ -85,7 +86,7 @@ class PlannedStage:
         return tuple(name for wave in self.waves for name in wave)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """The whole plan.
 
@@ -109,12 +110,12 @@ class Plan:
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     schema: str = SCHEMA
 
-    @property
+    @cached_property
     def canonical(self) -> bytes:
         """The exact bytes that are digested, stored and approved."""
         return json.dumps(asdict(self), sort_keys=True, indent=1).encode() + b"\n"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hex SHA-256 of the canonical bytes."""
         return hashlib.sha256(self.canonical).hexdigest()
