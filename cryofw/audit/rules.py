@@ -106,7 +106,8 @@ def _stage_as_planned(rollout: RolloutLedger, stage: str, before: str) -> str:
     names = [planned.name for planned in rollout.plan.stages]
     if stage not in names or names.index(stage) != len(rollout.stages):
         return f"the plan's stage {len(rollout.stages) + 1} is not {stage}"
-    if before and rollout.plan.stage(before).then_approve and stage not in rollout.approved:
+    wants_approval = any(one.name == before and one.then_approve for one in rollout.plan.stages)
+    if wants_approval and stage not in rollout.approved:
         return f"the plan asks for an approval of stage {stage}; there is none"
     return ""
 
@@ -203,7 +204,7 @@ def _outcome_is_about_the_same_image(
     _ledger: Ledger, _rollout: RolloutLedger, device: DeviceLedger, record: Record
 ) -> str:
     asked = {image for image in device.intents.values() if image}
-    if not asked or record.fields["hash"] in asked:
+    if not asked or str(record.fields["hash"]) in asked:
         return ""
     return f"it is about another image than was asked of {record.device}"
 

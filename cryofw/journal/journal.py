@@ -142,6 +142,8 @@ class Journal:
                 f"{self._name} is closed for writing", why=self._failed, hint="`cryofw resume`"
             )
         records = self._number(entries)
+        if not records:
+            return []
         self._commit(records, lambda lines: self._storage.append(self._name, lines))
         if self.size - self._checkpointed >= CHECKPOINT_EVERY:
             self.checkpoint()
@@ -163,7 +165,7 @@ class Journal:
             self._frontier.append(line)
         self._records.extend(records)
         self._length += len(data)
-        self._last_time = records[-1].t if records else self._last_time
+        self._last_time = records[-1].t
 
     def _guarded(self, write: Callable[[], None]) -> None:
         try:

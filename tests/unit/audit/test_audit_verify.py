@@ -8,8 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cryofw.audit import AuditFailed, Filter, find_violations, tell, verify_log
+from cryofw.audit.evidence import Evidence
 from cryofw.errors import CryofwError
 from cryofw.fleet import Reach
 from cryofw.health import EvidenceContract, Heartbeat, HeartbeatMissed
@@ -48,6 +51,15 @@ if TYPE_CHECKING:
 
 
 NEW, OLD = "aa" * 32, "bb" * 32
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
 READINGS = b'{"d":"a1","a":1}\n{"d":"b1","a":1}\n'
 
 
@@ -368,6 +380,31 @@ def test_every_flipped_bit_of_a_rollout_s_journal_is_found(good: Lab) -> None:
         with pytest.raises(CryofwError) as caught:
             verify_log(good.storage)
         assert caught.value.exit_code in (4, 5)
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_any_forgery_gives_an_answer(good: Lab, data: st.DataObject) -> None:
+    """Whatever stands in the fields: an answer, never a traceback."""
+    records = list(good.journal.records)
+    kinds = sorted({record.kind for record in records})
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(records) - 1))
+        record = records[at]
+        fields = dict(record.fields)
+        if fields:
+            fields[data.draw(st.sampled_from(sorted(fields)))] = data.draw(JSON)
+        records[at] = replace(
+            record,
+            fields=fields,
+            kind=data.draw(st.sampled_from([record.kind, *kinds])),
+            device=data.draw(st.sampled_from([record.device, None, "a1", "zz"])),
+        )
+    found = find_violations(renumbered(records), Evidence(good.storage))
+    assert all(violation.message for violation in found)
+    assert len(list(tell(records, Filter()))) == len(records)
 
 
 def test_story_says_who_did_what_and_why(good: Lab) -> None:

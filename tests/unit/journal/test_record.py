@@ -95,6 +95,8 @@ GOOD = '{"v":1,"n":0,"t":"2026-11-20T21:07:03.114Z","who":"w","rollout":"","kind
         ('"kind":"a"', '"kind":"A"', "kind"),
         ('"kind":"a"', '"device":1,"kind":"a"', "device"),
         ('"kind":"a"', '"kind":"a","x":NaN', "NaN is not JSON"),
+        ('"kind":"a"', '"kind":"a","x":1e999', "1e999 is too large"),
+        ('"kind":"a"', '"kind":"a","x":' + "9" * 5000, "not a line of JSON"),
         ('"w"', '"\u00e9"', "not a line of JSON"),
     ],
 )
