@@ -28,7 +28,7 @@ from cryofw.device.errors import (
 from cryofw.device.examination import Bootloader
 from cryofw.device.identity import Identity
 from cryofw.device.lease import LeaseState
-from cryofw.device.link import DeviceLogLine, LinkCounts
+from cryofw.device.link_record import DeviceLogLine, LinkCounts
 from cryofw.device.observation import Mode, Observation, SlotState
 from cryofw.device.power import CommandPowerHook, PowerHook
 from cryofw.device.reading import (

@@ -103,11 +103,12 @@ class BootWatcher:
                 hint=f"Cycle its power by hand, and name `reset: {{hook: [...]}}` for "
                 f"{self._target.name}.",
             )
-        self._boot_expected = True
-        try:
-            await self._power.cycle(self._target.name)
-        finally:
-            self.expect_boot()
+        # The device boots while the hook still runs: a heartbeat then would catch its bootloader.
+        async with self._link.silence():
+            try:
+                await self._power.cycle(self._target.name)
+            finally:
+                self.expect_boot()
 
     async def wait_for_boot(self, before: Observation) -> Observation:
         """Keep silent for the boot time, then look until the application answers.

@@ -8,7 +8,8 @@ from cryofw.device.boot import BootWatcher
 from cryofw.device.check import CheckReport
 from cryofw.device.examination import Examiner
 from cryofw.device.lease import LeaseState, Tenancy
-from cryofw.device.link import DeviceLogLine, Link, LinkCounts
+from cryofw.device.link import Link
+from cryofw.device.link_record import DeviceLogLine, LinkCounts
 from cryofw.device.power import CommandPowerHook, PowerHook
 from cryofw.device.trial import RestoreReport, Trial
 from cryofw.device.upload import Upload, UploadReport

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cryofw.device.errors import ConnectionChanged, DeviceSilent, DeviceUnreachable
+from cryofw.device.link_record import DeviceLogLine, LinkCounts
 from cryofw.device.rejection import rejection
 from cryofw.device.session import Session
 from cryofw.smp import BadFrame, LogLine, MgmtCode, Response, StaleResponse, encode_body
 from cryofw.transport import PortUnavailable, StreamLost, open_when_back
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Mapping
 
     from cryofw.clock import Clock
     from cryofw.device.target import Target
@@ -31,38 +32,6 @@ LONGEST_TIMEOUT_S = 60.0
 _BITS_PER_BYTE = 10 * 4 / 3
 
 
-@dataclass(frozen=True)
-class DeviceLogLine:
-    """A line that the device printed between SMP frames."""
-
-    at: datetime
-    text: str
-
-
-@dataclass(frozen=True)
-class LinkCounts:
-    """What the line cost so far; shown, never hidden.
-
-    Attributes:
-        requests: sent, repetitions included.
-        repeats: requests sent again because no answer came.
-        reopens: times the port was opened again, failed tries included.
-        stale_answers: answers that came too late, or twice.
-        damaged_frames: answers that arrived damaged.
-    """
-
-    requests: int = 0
-    repeats: int = 0
-    reopens: int = 0
-    stale_answers: int = 0
-    damaged_frames: int = 0
-
-    @property
-    def retries(self) -> int:
-        """Everything that had to be done again."""
-        return self.repeats + self.reopens
-
-
 class Link:
     """Carries requests to one device over as many connections as it takes.
 
@@ -76,6 +45,7 @@ class Link:
         self._session: Session | None = None
         self._next_seq = 0
         self._connection = 0
+        self._closes = 0
         self._quiet_until = float("-inf")
         self._turn = asyncio.Lock()
         self._log: deque[DeviceLogLine] = deque(maxlen=LOG_LINES_KEPT)
@@ -105,6 +75,12 @@ class Link:
         """Let nothing be sent for `seconds`: every request waits until they are over."""
         self._quiet_until = max(self._quiet_until, self._clock.monotonic() + seconds)
 
+    @asynccontextmanager
+    async def silence(self) -> AsyncIterator[None]:
+        """Let nothing be sent inside this block; what is under way ends first."""
+        async with self._turn:
+            yield
+
     async def open(self, *, patience_s: float | None = None) -> None:
         """Open the port if it is not open, waiting up to `patience_s` for it to come back.
 
@@ -116,7 +92,11 @@ class Link:
             await self._ensure_session(patience_s)
 
     async def close(self) -> None:
-        """Give the port back."""
+        """Give the port back; a request under way fails, a later one opens it again."""
+        self._closes += 1
+        await self._drop()
+
+    async def _drop(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             self._next_seq = session.next_seq
@@ -150,21 +130,45 @@ class Link:
             ConnectionChanged: `connection` is over.
             DeviceUnreachable: the port cannot be opened, or the line broke in the last attempt.
         """
+        answer, _ = await self.exchange(
+            request,
+            timeout_s=timeout_s,
+            attempts=attempts,
+            patience_s=patience_s,
+            quiet_after_s=quiet_after_s,
+            connection=connection,
+        )
+        return answer
+
+    async def exchange(
+        self,
+        request: Request,
+        *,
+        timeout_s: float | None = None,
+        attempts: int | None = None,
+        patience_s: float | None = None,
+        quiet_after_s: float = 0.0,
+        connection: int | None = None,
+    ) -> tuple[Response, float]:
+        """As `request`; return the round trip of the last attempt in seconds too."""
         attempts = attempts if attempts is not None else self._target.retries.count + 1
         wait_s = timeout_s if timeout_s is not None else self._target.timeouts.request_s
         async with self._turn:
+            closes = self._closes
             for attempt in range(1, attempts + 1):
                 try:
                     session = await self._session_for(connection, patience_s)
+                    started = self._clock.monotonic()
                     answer = await self._try(session, request, wait_s, quiet_after_s)
                 except (DeviceSilent, DeviceUnreachable) as error:
-                    if attempt == attempts or not _worth_repeating(error):
+                    over = attempt == attempts or closes != self._closes
+                    if over or not _worth_repeating(error):
                         raise
                     if isinstance(error, DeviceUnreachable):
                         await self._clock.sleep(self._target.retries.backoff_s)
                 else:
                     if attempt == attempts or not _passes_by_itself(answer):
-                        return answer
+                        return answer, self._clock.monotonic() - started
                     await self._clock.sleep(self._target.retries.backoff_s)
                 self._count(repeats=1)
                 wait_s = min(2 * wait_s, max(wait_s, LONGEST_TIMEOUT_S))
@@ -265,9 +269,6 @@ class Link:
                 why=str(error),
                 hint=error.hint or "Is it plugged in and powered?",
             ) from error
-
-    async def _drop(self) -> None:
-        await self.close()
 
     def _take(self, event: ClientEvent) -> None:
         if isinstance(event, LogLine):

@@ -45,9 +45,9 @@ class Watch:
             DeviceSilent, DeviceUnreachable: it missed.
             InRecovery: serial recovery answers, not the application.
         """
-        started = self._clock.monotonic()
-        answer = await self._link.request(messages.read_heartbeat(), attempts=1, patience_s=0)
-        took_s = self._clock.monotonic() - started
+        answer, took_s = await self._link.exchange(
+            messages.read_heartbeat(), attempts=1, patience_s=0
+        )
         if unsupported(answer.error):
             return await self._plain_heartbeat()
         if answer.error is not None:
@@ -132,9 +132,7 @@ class Watch:
     async def _plain_heartbeat(self) -> HeartbeatReading:
         self._echoes += 1
         text = f"cryofw-{self._echoes}"
-        started = self._clock.monotonic()
-        answer = await self._link.request(messages.echo(text), attempts=1, patience_s=0)
-        took_s = self._clock.monotonic() - started
+        answer, took_s = await self._link.exchange(messages.echo(text), attempts=1, patience_s=0)
         if answer.error is not None:
             raise rejection(self._target.name, "echo", answer.error)
         if messages.EchoAnswer.from_body(answer.body).text != text:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ class PortOpener:
         try:
             port = serial.Serial(path, baudrate=baud, timeout=0, exclusive=True)
             descriptor = port.fileno()
-            _block_until_one_byte(descriptor)
+            _prepare_line(descriptor)
             _claim(descriptor)
         except (OSError, ValueError, termios.error) as error:
             raise _unavailable(path, error) from error
@@ -112,7 +113,8 @@ class _NoSuchHandler(Exception):
 def _close_unwanted(opening: asyncio.Future[serial.Serial]) -> None:
     """Close a port that came open after its opener had been cancelled."""
     if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+        # Closing may block for seconds, and nobody waits for it.
+        threading.Thread(target=opening.result().close, daemon=True).start()
 
 
 def _open_blocking(url: str, baud: int) -> serial.Serial:
@@ -128,11 +130,16 @@ def _open_blocking(url: str, baud: int) -> serial.Serial:
     return port
 
 
-def _block_until_one_byte(descriptor: int) -> None:
-    """Let a read without data say EAGAIN: pyserial's VMIN 0 makes it look like a hang-up."""
+def _prepare_line(descriptor: int) -> None:
+    """Set what pyserial leaves otherwise.
+
+    VMIN 1: a read without data says EAGAIN; with 0 it looks like a hang-up.
+    No HUPCL: DTR stays up over a close, for its edge resets many boards (and reverts test boots).
+    """
     import termios
 
     attributes = termios.tcgetattr(descriptor)
+    attributes[2] &= ~termios.HUPCL
     attributes[6][termios.VMIN] = 1
     termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
 

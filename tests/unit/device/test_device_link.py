@@ -232,6 +232,21 @@ def test_a_line_that_breaks_while_idle_is_opened_again() -> None:
     use(device, script)
 
 
+def test_closing_ends_what_is_under_way() -> None:
+    device = ScriptedController(Firmware("a"), faults=[Fault(Kind.SILENCE, any_request)])
+
+    async def script(link: Link) -> None:
+        task = asyncio.create_task(echo(link, "one"))
+        await CLOCK.sleep(1)
+        await link.close()
+        with pytest.raises(DeviceUnreachable):
+            await task
+        assert device.opened == 1, "nobody opens a port that was just closed"
+        assert await echo(link, "two") == "two"
+
+    use(device, script)
+
+
 def test_what_was_on_its_way_when_the_line_broke() -> None:
     device = ScriptedController(Firmware("a"), faults=[Fault(Kind.LINE_LOST, any_request)])
 

@@ -1,5 +1,6 @@
 """The update of one controller: the ways that go well, and the traps."""
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -474,7 +475,9 @@ class LabPower:
         assert device == "c1-a"
         if self.fails:
             raise PowerHookFailed("The power hook failed", why="exit code 3")
+        await CLOCK.sleep(5)
         self.device.reboot()
+        await CLOCK.sleep(0.3)
 
 
 def test_a_hanging_image_comes_back_by_a_power_cycle() -> None:
@@ -490,6 +493,22 @@ def test_a_hanging_image_comes_back_by_a_power_cycle() -> None:
         seen = await driver.wait_for_boot(marked)
         assert seen.active_hash == OLD.hex
         assert seen.settled
+
+    drive(device, script, power=LabPower(device))
+
+
+def test_nothing_is_sent_while_the_power_is_cycled() -> None:
+    device = ScriptedController(OLD)
+
+    async def script(driver: DeviceDriver) -> None:
+        before = await driver.observe()
+        cycling = asyncio.create_task(driver.power_cycle())
+        await CLOCK.sleep(0.1)
+        beat = await driver.heartbeat()
+        await cycling
+        assert beat.boot_id == 101
+        assert beat.round_trip_s < 1, "waiting for its turn is no round trip"
+        assert (await driver.wait_for_boot(before)).recovery_escapes == 0
 
     drive(device, script, power=LabPower(device))
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import termios
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -71,6 +72,19 @@ async def test_round_trip_and_hang_up() -> None:
         await read_to_the_end(stream)
     await stream.close()
     await stream.close()
+
+
+@real_loop
+async def test_closing_does_not_drop_dtr() -> None:
+    port = PtyPort()
+    stream = await PortOpener().open(port.path, baud=57600)
+    descriptor = os.open(port.path, os.O_RDWR | os.O_NOCTTY)
+    attributes = termios.tcgetattr(descriptor)
+    assert not attributes[2] & termios.HUPCL
+    assert attributes[5] == termios.B57600
+    os.close(descriptor)
+    await stream.close()
+    await port.close()
 
 
 @real_loop
@@ -292,25 +306,29 @@ async def test_rfc2217_sets_the_bit_rate_and_carries_all_bytes() -> None:
     await server.wait_closed()
 
 
+@pytest.mark.filterwarnings("ignore:set(Daemon|Name):DeprecationWarning")
 @real_loop
 async def test_cancelling_a_slow_open_leaves_no_port_behind() -> None:
-    accepted = asyncio.Event()
-    hung_up = asyncio.Event()
+    connected, negotiate, hung_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def never_negotiate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        accepted.set()
-        while await reader.read(65536):
-            pass
-        hung_up.set()
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await negotiate.wait()
+        port = TelnetPort(writer)
+        while data := await reader.read(65536):
+            port.receive(data)
+        port.device.close()
         writer.close()
+        hung_up.set()
 
-    server = await asyncio.start_server(never_negotiate, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     number = server.sockets[0].getsockname()[1]
-    opening = asyncio.create_task(PortOpener().open(f"socket://127.0.0.1:{number}", baud=9600))
-    await accepted.wait()
+    opening = asyncio.create_task(PortOpener().open(f"rfc2217://127.0.0.1:{number}", baud=9600))
+    await connected.wait()
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
+    negotiate.set()
     async with asyncio.timeout(10):
         await hung_up.wait()
     server.close()
