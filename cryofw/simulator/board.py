@@ -69,7 +69,7 @@ class Board:
     def metric(self, name: str, t_s: float) -> float | None:
         """A reading at time `t_s`, in its unit; None if the device has no such metric."""
         if name == STAGE_METRIC:
-            return round(self.stage.temperature_k(t_s), 4)
+            return round(self.stage.temperature_k(t_s), 6)
         if name not in self.spec.metrics:
             return None
         shift = 0.0
