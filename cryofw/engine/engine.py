@@ -126,7 +126,7 @@ class Engine:
         steps = self._rollout.receive(event)
         if isinstance(event, e.ReadingTaken):
             self._on_reading(self._rollout.state)
-        else:
+        elif not isinstance(event, e.ClockTicked):
             steps = [event, *steps]
         if not steps:
             return
@@ -214,7 +214,10 @@ class Engine:
     async def _poll_requests(self) -> None:
         """A request is removed only once it is in the journal."""
         seen: set[str] = set()
+        windows = any(stage.window for stage in self._rollout.state.plan.stages)
         while True:
+            if windows:
+                self.ask(e.ClockTicked(self._clock.now().timestamp()))
             for name, event in self._requests.waiting():
                 if name not in seen:
                     seen.add(name)

@@ -6,6 +6,7 @@ why a rollout can be resumed at any point by folding its journal and asking once
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryofw.health import Outcome, Symptom
@@ -65,7 +66,7 @@ def _upload(state: RolloutState, device: DeviceProgress) -> Next:
     if not device.baseline_taken:
         counts = {name: judge.baseline_count for name, judge in device.watch.judges.items()}
         return e.BaselineTaken(device.name, {"samples": counts})
-    if not has_heat_slot(state, device):
+    if not (state.window_open and has_heat_slot(state, device)):
         return None
     return c.UploadImage(device.name, device.new_hash, device.planned.running_hash, device.attempt)
 
@@ -226,24 +227,37 @@ def _after_check(state: RolloutState, stage: PlannedStage) -> Next:
     if reachable == 0 or reachable < stage.min_reachable * len(devices):
         why = f"{reachable} of {len(devices)} devices answer, {stage.min_reachable:.0%} needed"
         return e.GateFailed(stage.name, why)
-    return _start_wave(stage, 1)
+    return _next_wave(state, stage, 1)
 
 
-def _start_wave(stage: PlannedStage, wave: int) -> Next:
-    return e.WaveStarted(stage.name, wave, len(stage.waves), len(stage.waves[wave - 1]))
+def _closed(state: RolloutState, stage: PlannedStage) -> Next:
+    """A pause while the stage's maintenance window is closed."""
+    if stage.window is None or state.window_open is not False or state.now_s is None:
+        return None
+    opens = stage.window.next_open(datetime.fromtimestamp(state.now_s, UTC))
+    when = f"opens {opens:%a %Y-%m-%d %H:%M} UTC" if opens else "does not open again"
+    return e.RolloutPaused("window", f"the window of stage {stage.name} {when}", stage.name)
+
+
+def _next_wave(state: RolloutState, stage: PlannedStage, wave: int) -> Next:
+    if state.window_open:
+        return e.WaveStarted(stage.name, wave, len(stage.waves), len(stage.waves[wave - 1]))
+    return _closed(state, stage)
 
 
 def _after_wave(state: RolloutState, stage: PlannedStage) -> Next:
     started = [n for wave in stage.waves[: state.wave_index + 1] for n in wave]
     devices = state.members(started)
-    if not all(d.done for d in devices):
-        return None
+    unfinished = [d for d in devices if not d.done]
+    if unfinished:
+        ready = all(d.state is _S.CHECKED and d.baseline_taken and not d.intent for d in unfinished)
+        return _closed(state, stage) if ready else None
     lost = [d for d in devices if d.lost]
     if lost:
         names = ", ".join(d.name for d in lost)
         return e.RolloutPaused("device", f"lost after something was sent: {names}", stage.name)
     if state.wave_index + 1 < len(stage.waves):
-        return _start_wave(stage, state.wave_index + 2)
+        return _next_wave(state, stage, state.wave_index + 2)
     return _gate(state, stage)
 
 

@@ -251,6 +251,14 @@ class ReadingTaken(Event):
     reading: Reading
 
 
+@dataclass(frozen=True, slots=True)
+class ClockTicked(Event):
+    """It is now `t_s` (seconds since 1970); not in the journal."""
+
+    kind = "clock-ticked"
+    t_s: float
+
+
 # --- decisions ----------------------------------------------------------------------------
 
 
@@ -366,7 +374,10 @@ class GateFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RolloutPaused(Event):
-    """Nothing is in flight; `needs` says what it waits for: approval, stage, device."""
+    """Nothing is in flight; `needs` says what it waits for.
+
+    One of approval, stage (as far as asked), device, window, operator.
+    """
 
     kind = "rollout-paused"
     needs: str

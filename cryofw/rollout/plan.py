@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from cryofw.errors import BadInput
-from cryofw.fleet import Reach
+from cryofw.fleet import Reach, Window
 from cryofw.health import EvidenceContract
 from cryofw.release import Firmware
 
@@ -72,13 +72,18 @@ class PlannedDevice:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """One stage: its waves in order, each a tuple of device names."""
+    """One stage: its waves in order, each a tuple of device names.
+
+    Attributes:
+        window: outside of it nothing is flashed; None means always.
+    """
 
     name: str
     waves: tuple[tuple[str, ...], ...]
     on_failure: Reach
     min_reachable: float
     then_approve: bool
+    window: Window | None = None
 
     @property
     def devices(self) -> tuple[str, ...]:

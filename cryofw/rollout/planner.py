@@ -265,6 +265,7 @@ def _stage(fleet: Fleet, stage: Stage, devices: Mapping[str, PlannedDevice]) -> 
         on_failure=stage.on_failure,
         min_reachable=stage.min_reachable,
         then_approve=stage.then_approve,
+        window=stage.window,
     )
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from cryofw.health import Verdict
     from cryofw.rollout.plan import PlannedDevice
 
-# Zephyr hwinfo has no cause for a lease, so controllers report a user-requested reset.
-RESET_USER = 1 << 11
+# RESET_USER of Zephyr's hwinfo.h: it has no cause for a lease, so controllers use this one.
+RESET_USER = 1 << 13
 
 
 @dataclass(slots=True)

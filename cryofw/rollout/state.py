@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryofw.fleet import Reach
@@ -35,6 +36,7 @@ class RolloutState:
         ending: how the rollout will end once everything has settled; None while it goes on.
         ended: how it ended.
         paused: what it waits for; empty while it runs.
+        now_s: the latest time heard of, in seconds since 1970.
     """
 
     plan: Plan
@@ -52,6 +54,7 @@ class RolloutState:
     pausing: bool = False
     paused_why: str = ""
     why: str = ""
+    now_s: float | None = None
     dirty: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -260,6 +263,23 @@ class RolloutState:
         progress.watch.observe(event.reading)
         if isinstance(event.reading, Heartbeat):
             progress.awaits_beat = False
+
+    def _on_clock_ticked(self, event: e.ClockTicked) -> None:
+        """A window may have opened or closed."""
+        was_open = self.window_open
+        self.now_s = event.t_s
+        if self.window_open and not was_open:
+            self.touch_all()
+
+    @property
+    def window_open(self) -> bool | None:
+        """Whether the current stage may flash now; None when the time is not known yet."""
+        window = self.stage.window if self.stage else None
+        if window is None:
+            return True
+        if self.now_s is None:
+            return None
+        return window.is_open(datetime.fromtimestamp(self.now_s, UTC))
 
     # --- decisions ----------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from cryofw.fleet import Reach
+from cryofw.fleet import Reach, Window
 from cryofw.health import (
     EvidenceContract,
     Heartbeat,
@@ -405,3 +405,20 @@ def test_a_device_that_gives_no_baseline_is_refused() -> None:
         rollout.receive(e.ReadingTaken("r1", MetricSample(t_s, {"snr": math.nan})))
     assert rollout.state.devices["r1"].state is DeviceState.REFUSED
     assert rollout.state.ended is Ending.REFUSED
+
+
+def test_nothing_is_flashed_outside_the_window() -> None:
+    plan = a_plan()
+    stages = (replace(plan.stages[0], window=Window("0 20 * * *", 3600, "UTC")), *plan.stages[1:])
+    rollout = Rollout(replace(plan, stages=stages))
+    rollout.receive(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    assert rollout.receive(e.DeviceChecked("r1", OLD, "1.0.0")) == []
+    steps = rollout.receive(e.ClockTicked(12 * 3600))
+    assert [type(s) for s in steps] == [e.RolloutPaused]
+    assert rollout.state.paused == "window"
+    assert "opens Thu 1970-01-01 20:00 UTC" in rollout.state.paused_why
+    assert [type(s) for s in rollout.receive(e.RolloutResumed())] == [e.RolloutPaused]
+    rollout.state.now_s = None
+    assert rollout.receive(e.RolloutResumed()) == []
+    steps = rollout.receive(e.ClockTicked(20.5 * 3600))
+    assert [type(s) for s in steps] == [e.WaveStarted, e.BaselineTaken, UploadImage]
