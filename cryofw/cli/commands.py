@@ -30,8 +30,6 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("verify", "verify:verify", "Firmware", "Check an image against trusted keys."),
     LazyCommand("inspect", "inspect:inspect", "Firmware", "Show what is inside an image."),
     LazyCommand("keys", "keys:keys", "Keys", "Generate and list signing keys."),
-    LazyCommand("audit", "audit:audit", "Records", "Prove the journal, and read it as a story."),
-    LazyCommand("schema", "schema:schema", "Lab", "Print the JSON Schema of fleet.yaml."),
     LazyCommand("plan", "deploy:plan", "Rollout", "Show what a deploy would do."),
     LazyCommand("deploy", "deploy:deploy", "Rollout", "Roll out an image, stage by stage."),
     LazyCommand("status", "status:status", "Rollout", "Show how far a rollout is."),
@@ -42,6 +40,8 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("stop", "operate:stop", "Rollout", "Emergency stop: send nothing more."),
     LazyCommand("inventory", "status:inventory", "Lab", "Show what runs on each device."),
     LazyCommand("quarantine", "status:quarantine", "Lab", "List and clear stuck devices."),
+    LazyCommand("schema", "schema:schema", "Lab", "Print the JSON Schema of fleet.yaml."),
+    LazyCommand("audit", "audit:audit", "Records", "Prove the journal, and read it as a story."),
     LazyCommand("sim", "sim:sim", "Simulation", "Make and serve a simulated lab."),
     LazyCommand("demo", "demo:demo", "Simulation", "Run the main job on a simulated lab."),
 )
