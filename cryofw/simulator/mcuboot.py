@@ -80,8 +80,25 @@ class Bootloader:
             return False
         return self.validator(area.read(0, image.size))
 
-    def boot(self) -> BootOutcome:
+    def planned_swap(self) -> SwapType:
+        """What `boot` would do now, an interrupted swap included."""
+        first = read_trailer(self.slot(0))
+        return first.swap_type if is_swap_interrupted(first) else self.swap_type()
+
+    def _has_swapped(self, planned: SwapType) -> bool:
+        first, second = read_trailer(self.slot(0)), read_trailer(self.slot(1))
+        return (
+            planned is not SwapType.NONE
+            and first.swap_type is planned
+            and first.copy_done is Flag.SET
+            and second.magic is not Magic.GOOD
+        )
+
+    def boot(self, begun: SwapType = SwapType.NONE) -> BootOutcome:
         """Run once: finish, begin or revert a swap, then choose the image to start.
+
+        `begun` is the swap that this very boot had planned when the simulating process ended; if
+        it was done by then, it is not taken for the boot after.
 
         Raises:
             PowerLostError: an armed power cut came; the next boot continues from the flash.
@@ -96,7 +113,9 @@ class Bootloader:
             f"I: Secondary image: {second.describe()}",
             f"I: Boot source: {'primary slot' if interrupted else 'none'}",
         ]
-        if interrupted:
+        if self._has_swapped(begun):
+            swapped = begun
+        elif interrupted:
             swapped = first.swap_type
             log.append(f"I: Image index: 0, Swap type: {swapped.title}")
             finish_swap(primary, secondary)

@@ -50,7 +50,7 @@ class Processor:
         """Go on from RAM, as if the simulating process had never ended."""
         match self.board.ram.mode:
             case Mode.BOOTING if not {"window", "app"} & self.board.ram.timers.keys():
-                self.boot(ResetCause(self.board.ram.reset_cause))
+                self._run_bootloader(SwapType(self.board.ram.planned_swap))
             case Mode.BOOTING | Mode.RECOVERY:
                 self.server = RecoveryServer(self.board)
             case Mode.APPLICATION | Mode.HUNG:
@@ -91,9 +91,14 @@ class Processor:
         ram.boots += 1
         ram.boot_id = self._new_boot_id()
         ram.reset_cause = int(cause)
-        board.persist()  # a process killed during the swap runs the bootloader again
+        ram.planned_swap = int(board.bootloader.planned_swap())
+        board.persist()  # a process that is killed now has to do the same boot again
+        self._run_bootloader(SwapType.NONE)
+
+    def _run_bootloader(self, begun: SwapType) -> None:
+        board, ram = self.board, self.board.ram
         try:
-            outcome = board.bootloader.boot()
+            outcome = board.bootloader.boot(begun)
         except PowerLostError:
             self.power_failed()
             return

@@ -59,11 +59,15 @@ class Lease:
 
 @dataclass
 class Ram:
-    """State of one device beside its flash; times in seconds of the lab's clock."""
+    """State of one device beside its flash; times in seconds of the lab's clock.
+
+    `planned_swap` (a `trailer.SwapType`) is what the present boot set out to do.
+    """
 
     mode: Mode = Mode.OFF
     boots: int = 0
     boot_id: int = 0
+    planned_swap: int = 1
     started_s: float = 0.0
     reset_cause: int = 0
     security_counter: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -266,20 +267,48 @@ def test_upload_goes_on_in_another_process(bench: Bench) -> None:
     assert bench.state() == ["1.0.0", "1.1.0"]
 
 
-def test_process_that_ends_in_a_swap_leaves_a_device_that_goes_on(bench: Bench) -> None:
-    bench.build(bench.image("1.0.0"))
-    new = bench.image("1.1.0")
-    bench.upload(new)
-    bench.mark(new)
-    killed = Ram.from_json(bench.saved)
-    bench.controller.detach()
-    killed.mode, killed.timers = Mode.BOOTING, {}
+class ProcessKilled(Exception):
+    """Stands for kill -9 at a certain write to the chip's file."""
 
-    bench.attach(killed)
-    bench.controller.resume()
-    bench.timers.advance(3)
 
-    assert bench.state() == ["1.1.0*", "1.0.0"]
+@pytest.mark.parametrize("confirm", [False, True])
+@pytest.mark.parametrize("revert", [False, True])
+def test_process_killed_at_any_write_of_a_boot(bench: Bench, confirm: bool, revert: bool) -> None:
+    """The device itself was not disturbed, so it ends where it would have ended."""
+    old, new = bench.image("1.0.0"), bench.image("1.1.0")
+    bench.build(old)
+    if revert:
+        bench.test_boot(new)
+    else:
+        bench.upload(new)
+        bench.mark(new, confirm=confirm)
+    expected = ["1.0.0", "1.1.0"] if revert else ["1.1.0" + "*" * (not confirm), "1.0.0"]
+    start, ram = bench.storage.copy(), bench.saved
+    for writes in itertools.count():
+        bench.controller.detach()
+        bench.storage = start.copy()
+        bench.attach(Ram.from_json(ram))
+        bench.controller.resume()
+        write, left = bench.storage.write, iter(range(writes))
+
+        def counted(offset: int, data: bytes, write: Any = write, left: Any = left) -> None:
+            if next(left, None) is None:
+                raise ProcessKilled
+            write(offset, data)
+
+        bench.storage.write = counted
+        try:
+            bench.reset()
+        except ProcessKilled:
+            bench.storage.write = write
+            bench.attach(Ram.from_json(bench.saved))
+            bench.controller.resume()
+            bench.timers.advance(3)
+            assert bench.state() == expected, writes
+        else:
+            assert bench.state() == expected
+            break
+    assert writes > 10
 
 
 def test_power_cut_in_an_upload(bench: Bench) -> None:
