@@ -9,7 +9,6 @@ from cryofw.device.check import CheckReport
 from cryofw.device.examination import Examiner
 from cryofw.device.lease import LeaseState, Tenancy
 from cryofw.device.link import Link
-from cryofw.device.link_record import DeviceLogLine, LinkCounts
 from cryofw.device.power import CommandPowerHook, PowerHook
 from cryofw.device.trial import RestoreReport, Trial
 from cryofw.device.upload import Upload, UploadReport
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from cryofw.clock import Clock
     from cryofw.device.identity import Identity
+    from cryofw.device.link_record import DeviceLogLine, LinkCounts
     from cryofw.device.observation import Observation
     from cryofw.device.reading import CalibrationReading, HeartbeatReading, MetricsReading
     from cryofw.device.target import Target
@@ -147,7 +147,7 @@ class DeviceDriver:
         return await upload.run()
 
     async def test(self, image_hash: str) -> Observation:
-        """Mark the image in the other slot for one test boot. See `Trial.test`."""
+        """Mark the image in the other slot for one test boot; see `Trial.test`."""
         return await self._trial.test(image_hash)
 
     async def reset(self) -> None:

@@ -17,6 +17,7 @@ from cryofw.device.errors import (
     NotReady,
 )
 from cryofw.device.examination import require_application
+from cryofw.device.observation import Mode
 from cryofw.device.upload import require_settled
 from cryofw.smp import messages
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 # A last good image that a power cut or a crash throws out of its test boot is given it again.
 MOST_RESTORING_BOOTS = 3
+MOST_REVERTING_RESETS = 2
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ class Trial:
     async def test(self, image_hash: str) -> Observation:
         """Mark the image in the other slot for one test boot; return the state read back.
 
+        That state is pending; or, if the device was reset right after the mark, already the test
+        boot (`test_boot`): then another reset would revert it.
+
         Raises:
             NotReady: not settled, runs it already, or no slot holds it.
             InRecovery: serial recovery answers, also after resets.
@@ -78,7 +83,7 @@ class Trial:
         return await self._change(
             messages.mark_for_test(bytes.fromhex(image_hash)),
             "mark the image for test",
-            done=lambda now: _marked(now, image_hash),
+            done=lambda now: _marked_or_booted(now, image_hash),
             still=lambda now: self._require_testable(now, image_hash),
         )
 
@@ -103,7 +108,7 @@ class Trial:
         seen = await self._boot.application()
         await self._examiner.require_same_device()
         self._require_running(seen, expected_hash, boot_id)
-        if seen.settled:
+        if _confirmed(seen, expected_hash):
             return seen
         boot_id = boot_id if boot_id is not None else seen.boot_id
         # If it booted right after the confirmation it still is confirmed: an earlier boot would
@@ -111,12 +116,14 @@ class Trial:
         return await self._change(
             messages.confirm_image(),
             "confirm the image",
-            done=lambda now: now.settled and now.active_hash == expected_hash,
+            done=lambda now: _confirmed(now, expected_hash),
             still=lambda now: self._require_running(now, expected_hash, boot_id),
         )
 
     async def revert(self, old_hash: str) -> Observation:
         """Reset a device out of a test boot and see that `old_hash` runs, confirmed.
+
+        A pending image cannot be unmarked: one reset lets it boot for test, the next reverts it.
 
         Raises:
             ImageNotRunning: another image runs afterwards.
@@ -124,10 +131,11 @@ class Trial:
         """
         seen = await self._boot.application()
         await self._examiner.require_same_device()
-        if not (seen.settled and seen.active_hash == old_hash):
-            before = seen
+        resets = 0
+        while not seen.settled and resets < MOST_REVERTING_RESETS:
+            resets += 1
             await self._boot.reset()
-            seen = await self._boot.wait_for_boot(before)
+            seen = await self._boot.wait_for_boot(seen)
         self._require_running(seen, old_hash, None)
         require_settled(seen, self._target.name)
         return seen
@@ -150,6 +158,8 @@ class Trial:
         """
         seen = await self._boot.application()
         await self._examiner.require_same_device()
+        if seen.active_hash == last_good_hash and seen.pending:
+            seen = await self.revert(last_good_hash)
         uploaded = False
         boots = 0
         while True:
@@ -157,9 +167,10 @@ class Trial:
                 boots += 1
                 if seen.slot_holding(last_good_hash) is None:
                     uploaded = await self._fetch(last_good_hash, upload)
-                before = await self.test(last_good_hash)
-                await self._boot.reset()
-                seen = await self._boot.wait_for_boot(before)
+                seen = await self.test(last_good_hash)
+                if seen.pending:
+                    await self._boot.reset()
+                    seen = await self._boot.wait_for_boot(seen)
             try:
                 seen = await self.confirm(last_good_hash, seen.boot_id)
             except (BootChanged, ImageNotRunning):
@@ -253,9 +264,15 @@ class Trial:
             )
 
 
-def _marked(seen: Observation, image_hash: str) -> bool:
+def _confirmed(seen: Observation, image_hash: str) -> bool:
+    active = seen.active if seen.mode is Mode.APPLICATION else None
+    return active is not None and active.confirmed and active.hash == image_hash
+
+
+def _marked_or_booted(seen: Observation, image_hash: str) -> bool:
     slot = seen.slot_holding(image_hash)
-    return slot is not None and slot.pending
+    booted = seen.test_boot and seen.active_hash == image_hash
+    return booted or (slot is not None and slot.pending)
 
 
 def _flags(seen: Observation) -> str:

@@ -44,7 +44,9 @@ async def run_trial(
         before = await find_device(driver)
         if before.active_hash == command.hash and before.test_boot:
             return e.TestBooted(name, command.hash, now_s(), before.boot_id)
-        await driver.test(command.hash)
+        before = await driver.test(command.hash)
+        if before.test_boot:  # it was reset right after the mark
+            return e.TestBooted(name, command.hash, now_s(), before.boot_id)
         await driver.reset()
     except CryofwError as error:
         return e.DeviceStuck(name, f"the test request failed: {error}", error.hint)
@@ -99,6 +101,9 @@ async def bring_back(old_hash: str, driver: DeviceDriver, data: bytes | None) ->
     seen = await driver.observe()
     if seen.active_hash == old_hash and seen.settled:
         return "it ran already"
+    if seen.active_hash == old_hash and seen.pending:
+        await driver.revert(old_hash)
+        return "the mark was undone: it booted for test and was reverted"
     if seen.active_hash == old_hash:
         await driver.confirm(old_hash)
         return "its test boot was confirmed"

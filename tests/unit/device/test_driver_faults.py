@@ -23,8 +23,10 @@ async def update(driver: DeviceDriver) -> None:
     assert not report.problems
     await driver.upload(NEW.data, NEW.hex)
     marked = await driver.test(NEW.hex)
-    await driver.reset()
-    seen = await driver.wait_for_boot(marked)
+    seen = marked
+    if not marked.test_boot:
+        await driver.reset()
+        seen = await driver.wait_for_boot(marked)
     await driver.confirm(NEW.hex, seen.boot_id)
 
 

@@ -290,6 +290,14 @@ def test_marking_twice_is_one_mark() -> None:
     assert device.requests.count((1, 0, 2)) == 1
 
 
+def test_a_reset_right_after_the_mark_is_the_test_boot() -> None:
+    device = ScriptedController(OLD, other=NEW, faults=[Fault(Kind.RESET_AFTER, state_write)])
+    seen = drive(device, lambda driver: driver.test(NEW.hex))
+    assert seen.test_boot
+    assert not seen.pending
+    assert seen.active_hash == NEW.hex
+
+
 def test_a_lost_answer_to_the_mark_is_read_back() -> None:
     device = ScriptedController(OLD, other=NEW, faults=[Fault(Kind.LOST_REPLY, state_write)])
     drive(device, lambda driver: driver.test(NEW.hex))
@@ -427,6 +435,29 @@ def test_revert() -> None:
 
     drive(device, script)
     assert device.running == OLD
+
+
+def test_revert_of_an_image_that_is_only_pending() -> None:
+    device = ScriptedController(OLD, other=NEW, pending=True)
+    assert drive(device, lambda driver: driver.revert(OLD.hex)).settled
+    assert (device.running, device.pending, device.boot_id) == (OLD, False, 102)
+
+
+def test_restore_undoes_a_mark_that_nobody_booted() -> None:
+    device = ScriptedController(OLD, other=NEW, pending=True)
+    assert drive(device, lambda driver: driver.restore(OLD.hex)).observation.settled
+    assert device.running == OLD
+
+
+def test_revert_when_the_newer_image_is_confirmed() -> None:
+    device = ScriptedController(NEW, other=OLD)
+
+    async def script(driver: DeviceDriver) -> None:
+        with pytest.raises(ImageNotRunning):
+            await driver.revert(OLD.hex)
+
+    drive(device, script)
+    assert device.boot_id == 100, "a reset would not help"
 
 
 def test_restore_from_the_other_slot() -> None:
