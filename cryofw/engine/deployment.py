@@ -160,6 +160,9 @@ class Deployment:
         }
         devices = rollout.state.devices.values()
         resumed = frozenset(d.name for d in devices if d.state is not DeviceState.PENDING)
+        on_trial = frozenset(
+            d.name for d in devices if d.state in (DeviceState.WATCHED, DeviceState.HELD)
+        )
         return DeviceHands(
             self.plan,
             drivers,
@@ -168,5 +171,6 @@ class Deployment:
             owner=self.who,
             token=token,
             resumed=resumed,
+            on_trial=on_trial,
             on_progress=self.on_progress,
         )

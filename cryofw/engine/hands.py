@@ -43,6 +43,7 @@ class DeviceHands:
         owner: who holds the leases.
         token: fencing token of this run; newer runs have larger ones.
         resumed: devices that an earlier process may have reset a moment ago.
+        on_trial: devices in a test boot whose lease an earlier process held.
         on_progress: called with device, bytes the device has, and bytes in all.
     """
 
@@ -56,6 +57,7 @@ class DeviceHands:
         owner: str,
         token: int,
         resumed: frozenset[str] = frozenset(),
+        on_trial: frozenset[str] = frozenset(),
         on_progress: Callable[[str, int, int], None] = lambda _device, _sent, _total: None,
     ) -> None:
         self._plan = plan
@@ -65,6 +67,7 @@ class DeviceHands:
         self._owner = owner
         self._token = token
         self._resumed = set(resumed)
+        self._lease_wanted = set(on_trial)
         self._on_progress = on_progress
         self._leased_at_s: dict[str, float] = {}
         self._tokens: dict[str, int] = {}
@@ -97,6 +100,8 @@ class DeviceHands:
         planned, driver = self._plan.devices[device], self._drivers[device]
         before = driver.counts.retries
         try:
+            if device in self._lease_wanted:
+                await self._take_lease(planned, driver)
             await self._renew_if_due(planned, driver)
             beat = await driver.heartbeat()
         except InRecovery:
@@ -223,6 +228,7 @@ class DeviceHands:
 
     async def _take_lease(self, planned: PlannedDevice, driver: DeviceDriver) -> None:
         held = await driver.read_lease()
+        self._lease_wanted.discard(planned.name)
         if held is None:
             return  # no group 64: such a device is driven by the one host that owns its port
         # Other journals may have shown it larger tokens; they are over, or `take_lease` refuses.
