@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Self
 from cryofw.errors import BadInput
 from cryofw.simulator.controller import Ports, SimulatedController
 from cryofw.simulator.flash_storage import MemoryStorage
-from cryofw.simulator.lab_file import check_factory_image, create_files, read_description
+from cryofw.simulator.lab_file import check_delivery, create_files, read_description
 from cryofw.simulator.lab_lines import LabLines
 from cryofw.simulator.lab_store import (
-    STAGES,
     DiskStore,
+    Kind,
     LabStore,
     MemoryStore,
     store_unusable,
@@ -106,7 +106,7 @@ class SimulatedLab:
         Raises:
             BadInput: a bootloader with these keys would not start the image.
         """
-        check_factory_image(factory_image, spec, public_keys)
+        check_delivery(factory_image, spec, public_keys)
         chips: dict[int, MemoryStorage] = {}
         for size in {one.slot_size for one in spec.controllers}:
             chips[size] = MemoryStorage(2 * size)
@@ -137,7 +137,6 @@ class SimulatedLab:
         try:
             self._loop_time, self._call_later = time, call_later
             self._offset_s = (self._store.clock_s or INSTALLED_S) - time()
-            self._load_stages()
             for spec in self.spec.controllers:
                 self._start_controller(spec, call_later)
         except BaseException as error:
@@ -152,6 +151,7 @@ class SimulatedLab:
         for controller in self._controllers.values():
             controller.detach()
         self._controllers.clear()
+        self._stages.clear()
         if self._loop_time is not None:
             self._store.advance(self.now_s())
             self._loop_time = None
@@ -197,7 +197,7 @@ class SimulatedLab:
     def stage(self, cryostat: str) -> HeatedStage:
         """The temperature stage of a cryostat."""
         if cryostat not in self._stages:
-            self._stages[cryostat] = HeatedStage(self.spec.stages.get(cryostat, ThermalSpec()))
+            self._stages[cryostat] = self._load_stage(cryostat)
         return self._stages[cryostat]
 
     def power_cycle(self, name: str, off_s: float = 1.0) -> None:
@@ -224,19 +224,24 @@ class SimulatedLab:
 
     # -- what outlives the process
 
-    def _load_stages(self) -> None:
-        saved = self._store.load(STAGES)
+    def _load_stage(self, cryostat: str) -> HeatedStage:
+        saved = self._store.load(Kind.STAGE, cryostat)
+        spec = self.spec.stages.get(cryostat, ThermalSpec())
         try:
-            stages = json.loads(saved) if saved.strip() else {}
-            for name, heat in stages.items():
-                spec = self.spec.stages.get(name, ThermalSpec())
-                self._stages[name] = HeatedStage(spec, **heat)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise BadInput("the heat of the simulated stages is damaged", why=str(error)) from error
+            heat = json.loads(saved) if saved.strip() else {}
+            return (
+                HeatedStage(spec, rise_k=float(heat["rise_k"]), at_s=float(heat["at_s"]))
+                if heat
+                else HeatedStage(spec)
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadInput(
+                f"the heat of simulated cryostat {cryostat} is damaged", why=str(error)
+            ) from error
 
     def _start_controller(self, spec: ControllerSpec, call_later: CallLater) -> None:
         name = spec.name
-        saved = self._store.load(name)
+        saved = self._store.load(Kind.DEVICE, name)
         try:
             ram = Ram.from_json(saved) if saved.strip() else _installed()
         except (ValueError, KeyError, TypeError) as error:
@@ -264,9 +269,9 @@ class SimulatedLab:
 
     def _save(self, spec: ControllerSpec, ram: Ram) -> None:
         self._store.advance(self.now_s())
-        self._store.save(spec.name, ram.to_json())
-        heat = {name: stage.to_json() for name, stage in self._stages.items()}
-        self._store.save(STAGES, json.dumps(heat).encode())
+        self._store.save(Kind.DEVICE, spec.name, ram.to_json())
+        heat = json.dumps(self.stage(spec.cryostat).to_json())
+        self._store.save(Kind.STAGE, spec.cryostat, heat.encode())
 
 
 def _installed() -> Ram:

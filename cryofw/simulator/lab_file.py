@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cryofw.errors import BadInput, Refused
 from cryofw.image import PublicKey
 from cryofw.simulator.flash_storage import FileStorage
-from cryofw.simulator.lab_store import store_unusable
+from cryofw.simulator.lab_store import Kind, store_unusable
 from cryofw.simulator.spec import (
     BootloaderConfig,
     ControllerSpec,
@@ -44,14 +44,15 @@ def create_files(
             why=str(directory),
             hint="remove the directory to begin a new one",
         )
-    check_factory_image(factory_image, spec, keys)
+    check_delivery(factory_image, spec, keys)
     try:
-        devices = directory / "devices"
-        devices.mkdir(parents=True, exist_ok=True)
-        for stale in (*devices.iterdir(), directory / "clock", directory / "stages.json"):
-            stale.unlink(missing_ok=True)  # of a creation that was killed
+        for kind in Kind:
+            (directory / kind).mkdir(parents=True, exist_ok=True)
+            for stale in (directory / kind).iterdir():
+                stale.unlink()  # of a creation that was killed
+        (directory / "clock").unlink(missing_ok=True)
         for one in spec.controllers:
-            storage = FileStorage(devices / f"{one.name}.flash", 2 * one.slot_size)
+            storage = FileStorage(directory / Kind.DEVICE / f"{one.name}.flash", 2 * one.slot_size)
             storage.write(0, factory_image)
             storage.close()
         write_description(description, spec, tuple(keys))
@@ -59,12 +60,13 @@ def create_files(
         raise store_unusable(directory, error) from error
 
 
-def check_factory_image(image: bytes, spec: LabSpec, keys: Sequence[PublicKey]) -> None:
-    """Make sure that the devices start the image they are to be delivered with.
+def check_delivery(image: bytes, spec: LabSpec, keys: Sequence[PublicKey]) -> None:
+    """Make sure that the devices have usable names and start the image they are delivered with.
 
     Raises:
-        BadInput: they would not.
+        BadInput: they have not, or would not.
     """
+    spec.check()
     smallest = min((one.slot_size for one in spec.controllers), default=len(image))
     if len(image) > smallest or not SignatureCheck(keys)(image):
         raise BadInput(

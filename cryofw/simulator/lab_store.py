@@ -4,7 +4,7 @@ On disk:
 
     lab.json            what the lab is made of (`lab_file`)
     clock               seconds of the lab's clock, one double
-    stages.json         heat of the stages
+    stages/NAME.json    heat of the stage of a cryostat
     devices/NAME.flash  the chip (sparse, see `flash.FileStorage`)
     devices/NAME.json   RAM, while the device has power
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import struct
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from cryofw.errors import Refused
@@ -37,6 +38,13 @@ def store_unusable(directory: Path, error: OSError) -> Refused:
     )
 
 
+class Kind(StrEnum):
+    """What small records are kept; the names of their folders."""
+
+    DEVICE = "devices"
+    STAGE = "stages"
+
+
 class LabStore(Protocol):
     """Port to what outlives a run of the lab."""
 
@@ -54,11 +62,11 @@ class LabStore(Protocol):
     def storage(self, name: str) -> FlashStorage:
         """The chip of a device."""
 
-    def load(self, name: str) -> bytes:
-        """What was saved under a name, b"" if nothing."""
+    def load(self, kind: Kind, name: str) -> bytes:
+        """What was saved of a device or stage, b"" if nothing."""
 
-    def save(self, name: str, data: bytes) -> None:
-        """Keep bytes under a name: a device's RAM, or `stages`."""
+    def save(self, kind: Kind, name: str, data: bytes) -> None:
+        """Keep what a device or a stage has to remember."""
 
 
 class MemoryStore:
@@ -67,7 +75,7 @@ class MemoryStore:
     def __init__(self, storages: Mapping[str, FlashStorage]) -> None:
         self.clock_s = 0.0
         self._storages = storages
-        self._saved: dict[str, bytes] = {}
+        self._saved: dict[tuple[Kind, str], bytes] = {}
 
     def open(self) -> None:
         """See `LabStore`."""
@@ -83,13 +91,13 @@ class MemoryStore:
         """See `LabStore`."""
         return self._storages[name]
 
-    def load(self, name: str) -> bytes:
+    def load(self, kind: Kind, name: str) -> bytes:
         """See `LabStore`."""
-        return self._saved.get(name, b"")
+        return self._saved.get((kind, name), b"")
 
-    def save(self, name: str, data: bytes) -> None:
+    def save(self, kind: Kind, name: str, data: bytes) -> None:
         """See `LabStore`."""
-        self._saved[name] = data
+        self._saved[kind, name] = data
 
 
 class RecordFile:
@@ -135,7 +143,7 @@ class DiskStore:
             name: FileStorage(directory / "devices" / f"{name}.flash", 2 * slot_size)
             for name, slot_size in slot_sizes.items()
         }
-        self._records: dict[str, RecordFile] = {}
+        self._records: dict[tuple[Kind, str], RecordFile] = {}
         self._clock = -1
         self._lock = PortLock(f"{directory}", directory / "lock")
 
@@ -179,21 +187,17 @@ class DiskStore:
         """See `LabStore`."""
         return self._storages[name]
 
-    def load(self, name: str) -> bytes:
+    def load(self, kind: Kind, name: str) -> bytes:
         """See `LabStore`."""
-        return self._record(name).read()
+        return self._record(kind, name).read()
 
-    def save(self, name: str, data: bytes) -> None:
+    def save(self, kind: Kind, name: str, data: bytes) -> None:
         """See `LabStore`."""
-        self._record(name).write(data)
+        self._record(kind, name).write(data)
 
-    def _record(self, name: str) -> RecordFile:
-        record = self._records.get(name)
+    def _record(self, kind: Kind, name: str) -> RecordFile:
+        record = self._records.get((kind, name))
         if record is None:
-            path = self._directory / ("stages.json" if name == STAGES else f"devices/{name}.json")
-            record = self._records[name] = RecordFile(path)
+            record = RecordFile(self._directory / kind / f"{name}.json")
+            self._records[kind, name] = record
         return record
-
-
-STAGES = "/stages"
-"""Name under which the heat of the stages is saved; no device can have it."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from cryofw.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cryofw.fleet import Fleet
+
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,23 @@ class LabSpec:
     controllers: tuple[ControllerSpec, ...]
     seed: int = 1
     stages: Mapping[str, ThermalSpec] = field(default_factory=dict, hash=False)
+
+    def check(self) -> None:
+        """Make sure that the names can stand for files and ports.
+
+        Raises:
+            BadInput: a name has other characters, or two devices have the same.
+        """
+        names = [one.name for one in self.controllers]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise BadInput("two simulated devices have one name", why=", ".join(twice))
+        for name in (*names, *(one.cryostat for one in self.controllers if one.cryostat)):
+            if not _NAME.fullmatch(name):
+                raise BadInput(
+                    f"{name!r} is no name for a simulated device or cryostat",
+                    hint="use letters, digits, '.', '_' and '-'",
+                )
 
 
 def spec_of_fleet(fleet: Fleet) -> LabSpec:

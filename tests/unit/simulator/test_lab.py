@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cryofw.errors import BadInput, Refused
+from cryofw.fleet import parse_fleet
 from cryofw.image import Algorithm, PublicKey, parse_image
 from cryofw.simulator import (
     ControllerSpec,
@@ -24,6 +25,7 @@ from cryofw.simulator import (
     ServerProfile,
     SimulatedLab,
     ThermalSpec,
+    spec_of_fleet,
     storm,
 )
 from cryofw.smp import ClientConnection, Op, Request, Response
@@ -179,6 +181,62 @@ def test_factory_image_must_boot(tmp_path: Path, image_keys: Keys, simulated_ima
     assert not (tmp_path / "sim").exists()
 
 
+@pytest.mark.parametrize(
+    "controllers",
+    [
+        (ControllerSpec("../c1-a"),),
+        (ControllerSpec(""),),
+        (ControllerSpec("c1-a"), ControllerSpec("c1-a")),
+        (ControllerSpec("c1-a", cryostat="a/b"),),
+    ],
+)
+def test_names_stand_for_files(
+    tmp_path: Path,
+    key: PublicKey,
+    simulated_image: Make,
+    controllers: tuple[ControllerSpec, ...],
+) -> None:
+    image = simulated_image("1.0.0")
+    with pytest.raises(BadInput, match="name"):
+        SimulatedLab.create(
+            tmp_path / "sim", LabSpec(controllers), factory_image=image, public_keys=[key]
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+FLEET = """
+schema: cryofw.fleet/v1
+lab: delft-b12
+board: cc40
+defaults:
+  reset: watchdog
+  thermal: {stage: 4k, capacity: 1.5 W, headroom: 80 %, flash: 60 mW, max_rise: 150 mK}
+stages:
+  - {name: rig, targets: [rig-1], soak: 10 min}
+  - {name: fleet, targets: [cryo-1], soak: 10 min}
+cryostats:
+  rig-1: {controllers: {rig-a: {port: "sim://rig-a", hw: "5a31"}}}
+  cryo-1:
+    controllers:
+      c1-a: {port: "sim://c1-a"}
+      c1-b: {port: /dev/ttyUSB7, reset: {hook: ["true"]}}
+"""
+
+
+def test_the_simulated_controllers_of_a_fleet(
+    tmp_path: Path, key: PublicKey, simulated_image: Make
+) -> None:
+    spec = spec_of_fleet(parse_fleet(FLEET, "fleet.yaml"))
+    rig, canary = spec.controllers
+    assert (rig.name, rig.hw, rig.board, rig.cryostat) == ("rig-a", b"\x5a\x31", "cc40", "rig-1")
+    assert (canary.name, canary.hw, canary.watchdog) == ("c1-a", b"", True)
+    assert spec.stages["cryo-1"].flash_w == pytest.approx(0.06)
+    image = simulated_image("1.0.0")
+    lab = SimulatedLab.create(tmp_path / "sim", spec, factory_image=image, public_keys=[key])
+    assert lab.names == ("rig-a", "c1-a")
+    assert lab.spec == spec
+
+
 def test_a_lab_is_not_overwritten(directory: Path, key: PublicKey, simulated_image: Make) -> None:
     with pytest.raises(Refused, match="already"):
         SimulatedLab.create(
@@ -194,7 +252,8 @@ def test_a_lab_is_not_overwritten(directory: Path, key: PublicKey, simulated_ima
         ("lab.json", b'{"schema": "cryofw.simulated-lab/v1", "seed": 1}'),
         ("devices/c1-a.json", b"nonsense"),
         ("devices/c1-a.json", b'{"mode": "flying"}'),
-        ("stages.json", b"[1]"),
+        ("stages/c1.json", b"[1]"),
+        ("stages/c1.json", b'{"rise_k": "warm"}'),
     ],
 )
 def test_damaged_files_are_bad_input(directory: Path, file: str, content: bytes) -> None:
