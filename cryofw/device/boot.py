@@ -129,11 +129,15 @@ class BootWatcher:
             self.expect_boot()
         self._boot_expected = False
         repeats = escapes = 0
+        caught: str | None = None
         while True:
             seen = await self.application()
             escapes += seen.recovery_escapes
+            caught = caught or seen.caught_hash
             if not _same_boot(before, seen):
-                return replace(seen, recovery_escapes=escapes, reset_repeats=repeats)
+                return replace(
+                    seen, recovery_escapes=escapes, caught_hash=caught, reset_repeats=repeats
+                )
             repeats += 1
             if repeats >= MOST_RESETS:
                 raise ResetIgnored(
@@ -150,10 +154,12 @@ class BootWatcher:
             DeviceSilent, DeviceUnreachable, InRecovery: as `wait_for_boot`.
         """
         escapes = 0
+        caught: str | None = None
         while True:
             seen = await self._first_sight()
             if seen.mode is Mode.APPLICATION:
-                return replace(seen, recovery_escapes=escapes)
+                return replace(seen, recovery_escapes=escapes, caught_hash=caught)
+            caught = caught or seen.active_hash
             if escapes >= MOST_ESCAPES:
                 require_application(seen, self._target.name)
             escapes += 1

@@ -72,6 +72,9 @@ class Observation:
         recovery_escapes: resets that we sent to get the device out of serial recovery while we
             waited for this observation. A revert seen after one is the host's doing, no verdict
             on the firmware.
+        caught_hash: what slot 0 held, in hex, when serial recovery was first seen while we waited;
+            None if it did not tell or was never seen. If it was the old image already, then the
+            new one had booted and gone before we sent any reset.
         reset_repeats: resets sent again, because the device had not reset.
     """
 
@@ -81,6 +84,7 @@ class Observation:
     up_ms: int | None = None
     reset_cause: int | None = None
     recovery_escapes: int = 0
+    caught_hash: str | None = None
     reset_repeats: int = 0
 
     @property

@@ -83,7 +83,8 @@ def _came_up_otherwise(planned: PlannedDevice, seen: Observation, why: str) -> e
     if running != planned.running_hash or not seen.settled:
         hint = f"look at it with `cryofw inventory --read {name}`"
         return e.DeviceStuck(name, f"{why}; it runs {running[:12] or 'nothing known'}", hint)
-    host_fault = seen.recovery_escapes > 0
+    # If the old image lay in slot 0 before our reset, the new one had come and gone by itself.
+    host_fault = seen.recovery_escapes > 0 and seen.caught_hash != planned.running_hash
     if host_fault:
         why = "our reset out of serial recovery reverted it"
     return e.DeviceReverted(name, running, f"{why}; the last good image runs again", host_fault)
