@@ -34,6 +34,7 @@ _PHRASES: dict[str, str] = {
     "image-confirmed": "{device} runs {hash} for good",
     "confirm-refused": "{device} was not confirmed",
     "device-rollback-requested": "taking {device} back to {hash}",
+    "power-cycle-requested": "cycling the power of {device}",
     "device-rolled-back": "{device} is back on {hash}",
     "device-stuck": "{device} is STUCK",
     "stage-started": "stage {stage} begins",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cryofw.device import DeviceSilent, DeviceUnreachable
 from cryofw.engine.engine import Engine
 from cryofw.engine.hands import DeviceHands
+from cryofw.engine.lease_keeper import LeaseKeeper
 from cryofw.engine.site import unwrap
 from cryofw.errors import CryofwError, Refused
 from cryofw.rollout import DeviceState, Rollout, Running, connection_of
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     from cryofw.rollout import Event, Plan, RolloutState, Step
 
 _AT_ONCE = 64
+
+
+def _require_open(state: RolloutState, events: Sequence[Event]) -> None:
+    """An ended rollout is over: only a rollback opens it again."""
+    if state.ended is None or any(isinstance(event, e.RollbackRequested) for event in events):
+        return
+    raise Refused(
+        f"rollout {state.plan.rollout} has ended: {state.ended}",
+        why=state.why,
+        hint="make a new plan for another rollout of this release",
+    )
 
 
 async def survey(site: Site, controllers: Iterable[Controller]) -> dict[str, Running]:
@@ -101,7 +113,11 @@ class Deployment:
         return await self._run(site, [first], fresh=True)
 
     async def go_on(self, site: Site, events: Sequence[Event]) -> RolloutState:
-        """Continue the rollout with what people said meanwhile; the last event is the resume."""
+        """Continue the rollout with what people said meanwhile; the last event is the resume.
+
+        Raises:
+            Refused: it has ended, and nobody asks for its rollback.
+        """
         return await self._run(site, events, fresh=False)
 
     def pause(self) -> bool:
@@ -119,6 +135,8 @@ class Deployment:
                 self.home.save_plan(self.plan)
             readings = self.home.readings(self.plan.rollout)
             rollout = self.home.fold_rollout(self.plan, journal.records, readings)
+            if not fresh:
+                _require_open(rollout.state, events)
             hands = self._hands(site, rollout, token=journal.size + 1)
             self._engine = Engine(
                 rollout,
@@ -135,6 +153,10 @@ class Deployment:
             except BaseExceptionGroup as group:
                 raise unwrap(group) from group
             return rollout.state
+
+    def _note(self, event: Event) -> None:
+        assert self._engine is not None
+        self._engine.note(event)
 
     def _require_no_other(self) -> None:
         history = self.home.history()
@@ -163,14 +185,16 @@ class Deployment:
         on_trial = frozenset(
             d.name for d in devices if d.state in (DeviceState.WATCHED, DeviceState.HELD)
         )
+        leases = LeaseKeeper(
+            self.plan, drivers, site.clock, owner=self.who, token=token, on_trial=on_trial
+        )
         return DeviceHands(
             self.plan,
             drivers,
             self.home.image_store(self.keys),
             site.clock,
-            owner=self.who,
-            token=token,
+            leases=leases,
+            note=self._note,
             resumed=resumed,
-            on_trial=on_trial,
             on_progress=self.on_progress,
         )

@@ -85,10 +85,16 @@ class Engine:
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._commands: set[asyncio.Task[None]] = set()
+        self._tasks: asyncio.TaskGroup | None = None
 
     def ask(self, event: Event) -> None:
         """Give the running rollout an event from this process, such as a pause on Ctrl-C."""
         self._events.put_nowait((event, ""))
+
+    def note(self, event: Event) -> None:
+        """Journal what a command is about to do on its way, before it does it."""
+        assert self._tasks is not None
+        self._take(event, self._tasks)
 
     async def run(self, first: Sequence[Event]) -> None:
         """Run from the events `first` (a start, or a resume) until the rollout pauses or ends.
@@ -97,6 +103,7 @@ class Engine:
             JournalWriteFailed: nothing that was not written down was done.
         """
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             poll = tasks.create_task(self._poll_requests())
             try:
                 for event in first:

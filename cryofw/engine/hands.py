@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
 from typing import TYPE_CHECKING
 
@@ -14,7 +12,7 @@ from cryofw.device import (
     LeaseRefused,
     WrongDevice,
 )
-from cryofw.engine.rescue import bring_back, find_device, run_trial
+from cryofw.engine.rescue import Cycle, bring_back, find_device, run_trial
 from cryofw.errors import CryofwError
 from cryofw.health import Heartbeat, HeartbeatMissed, MetricSample
 from cryofw.rollout import DeviceState
@@ -22,10 +20,11 @@ from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from cryofw.clock import Clock
     from cryofw.device import DeviceDriver
+    from cryofw.engine.lease_keeper import LeaseKeeper
     from cryofw.release import ImageStore
     from cryofw.rollout import Plan, PlannedDevice
 
@@ -40,10 +39,9 @@ class DeviceHands:
         drivers: device name to its driver.
         store: the images, verified each time they are loaded.
         clock: the time of readings.
-        owner: who holds the leases.
-        token: fencing token of this run; newer runs have larger ones.
+        leases: who may write to the devices.
+        note: puts an event into the journal before it returns.
         resumed: devices that an earlier process may have reset a moment ago.
-        on_trial: devices in a test boot whose lease an earlier process held.
         on_progress: called with device, bytes the device has, and bytes in all.
     """
 
@@ -54,23 +52,19 @@ class DeviceHands:
         store: ImageStore,
         clock: Clock,
         *,
-        owner: str,
-        token: int,
+        leases: LeaseKeeper,
+        note: Callable[[e.Event], None],
         resumed: frozenset[str] = frozenset(),
-        on_trial: frozenset[str] = frozenset(),
         on_progress: Callable[[str, int, int], None] = lambda _device, _sent, _total: None,
     ) -> None:
         self._plan = plan
         self._drivers = drivers
         self._store = store
         self._clock = clock
-        self._owner = owner
-        self._token = token
+        self._leases = leases
+        self._note = note
         self._resumed = set(resumed)
-        self._lease_wanted = set(on_trial)
         self._on_progress = on_progress
-        self._leased_at_s: dict[str, float] = {}
-        self._tokens: dict[str, int] = {}
 
     async def do(self, command: c.Command) -> e.Event:
         """See `Hands.do`."""
@@ -85,8 +79,9 @@ class DeviceHands:
             case c.UploadImage():
                 return await self._upload(command, planned, driver)
             case c.TestImage():
-                async with self._lease(planned, driver):
-                    return await run_trial(command, planned, driver, self._now_s)
+                async with self._leases.hold(name):
+                    cycle = self._cycle(planned)
+                    return await run_trial(command, planned, driver, cycle, self._now_s)
             case c.ConfirmImage():
                 return await self._confirm(command, driver)
             case c.RollBackDevice():
@@ -97,12 +92,10 @@ class DeviceHands:
 
     async def heartbeat(self, device: str) -> Heartbeat | HeartbeatMissed:
         """See `Hands.heartbeat`."""
-        planned, driver = self._plan.devices[device], self._drivers[device]
+        driver = self._drivers[device]
         before = driver.counts.retries
         try:
-            if device in self._lease_wanted:
-                await self._take_lease(planned, driver)
-            await self._renew_if_due(planned, driver)
+            await self._leases.keep(device)
             beat = await driver.heartbeat()
         except InRecovery:
             return Heartbeat(self._now_s(), "", recovery=True)
@@ -131,15 +124,8 @@ class DeviceHands:
         """See `Hands.let_go`."""
         driver = self._drivers[device]
         if state not in (DeviceState.WATCHED, DeviceState.HELD):
-            await self._release(device)
+            await self._leases.release(device)
         await driver.close()
-
-    async def _release(self, device: str) -> None:
-        """Nothing depends on the lease any more; one that cannot be released runs out."""
-        if self._leased_at_s.pop(device, None) is not None:
-            token = self._tokens[device]
-            with contextlib.suppress(CryofwError):
-                await self._drivers[device].release_lease(self._owner, self._plan.rollout, token)
 
     async def _check(self, planned: PlannedDevice, driver: DeviceDriver) -> e.Event:
         name = planned.name
@@ -171,7 +157,7 @@ class DeviceHands:
         name = planned.name
         data = self._store.load(command.hash)
         try:
-            async with self._lease(planned, driver):
+            async with self._leases.hold(name):
                 report = await driver.upload(
                     data, command.hash, lambda sent, total: self._on_progress(name, sent, total)
                 )
@@ -196,7 +182,7 @@ class DeviceHands:
             seen = await driver.confirm(command.hash, command.boot)
         except CryofwError as error:
             return e.ConfirmRefused(name, str(error))
-        await self._release(name)
+        await self._leases.release(name)
         return e.ImageConfirmed(name, command.hash, seen.boot_id)
 
     async def _roll_back(
@@ -206,56 +192,27 @@ class DeviceHands:
         if planned.last_good is not None:
             data = self._store.load(planned.last_good.hash)
         try:
-            await find_device(driver)
-            async with self._lease(planned, driver):
+            await find_device(driver, self._cycle(planned))
+            async with self._leases.hold(planned.name):
                 how = await bring_back(command.hash, driver, data)
         except CryofwError as error:
             hint = error.hint or f"read `cryofw audit show --device {planned.name}`"
             return e.DeviceStuck(planned.name, f"it could not be rolled back: {error}", hint)
         return e.DeviceRolledBack(planned.name, command.hash, how)
 
-    @contextlib.asynccontextmanager
-    async def _lease(self, planned: PlannedDevice, driver: DeviceDriver) -> AsyncIterator[None]:
-        """Hold the device's lease, and renew it as long as the work in it takes."""
-        await self._take_lease(planned, driver)
-        keeper = asyncio.create_task(self._keep(planned, driver))
-        try:
-            yield
-        finally:
-            keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+    def _cycle(self, planned: PlannedDevice) -> Cycle:
+        """The power cycle of one device, written down before it happens."""
 
-    async def _take_lease(self, planned: PlannedDevice, driver: DeviceDriver) -> None:
-        held = await driver.read_lease()
-        self._lease_wanted.discard(planned.name)
-        if held is None:
-            return  # no group 64: such a device is driven by the one host that owns its port
-        # Other journals may have shown it larger tokens; they are over, or `take_lease` refuses.
-        token = self._tokens[planned.name] = max(self._token, held.token + 1)
-        ttl_s = int(planned.lease_ttl_s)
-        await driver.take_lease(self._owner, self._plan.rollout, token, ttl_s)
-        self._leased_at_s[planned.name] = self._clock.monotonic()
+        async def cycle() -> None:
+            siblings = planned.connection.shared_by
+            if planned.connection.power_hook:
+                self._note(e.PowerCycleRequested(planned.name, siblings))
+            for sibling in siblings:
+                if sibling in self._drivers:
+                    self._drivers[sibling].expect_boot()
+            await self._drivers[planned.name].power_cycle()
 
-    async def _keep(self, planned: PlannedDevice, driver: DeviceDriver) -> None:
-        while True:
-            await self._clock.sleep(planned.lease_ttl_s / 6)
-            # While it boots it cannot answer; the work itself finds out what is wrong.
-            with contextlib.suppress(CryofwError):
-                await self._renew_if_due(planned, driver)
-
-    async def _renew_if_due(self, planned: PlannedDevice, driver: DeviceDriver) -> None:
-        """Renew after a third of the time to live, so that two renewals may be lost."""
-        leased_at_s = self._leased_at_s.get(planned.name)
-        if leased_at_s is None:
-            return
-        now_s = self._clock.monotonic()
-        if now_s - leased_at_s < planned.lease_ttl_s / 3:
-            return
-        ttl_s = int(planned.lease_ttl_s)
-        token = self._tokens[planned.name]
-        await driver.renew_lease(self._owner, self._plan.rollout, token, ttl_s)
-        self._leased_at_s[planned.name] = now_s
+        return cycle
 
     def _now_s(self) -> float:
         return self._clock.now().timestamp()

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from cryofw.device import DeviceSilent, DeviceUnreachable, NoResetPath, NotReady, Observation
 from cryofw.errors import CryofwError
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from cryofw.device import DeviceDriver
     from cryofw.rollout import PlannedDevice, TestImage
 
+Cycle: TypeAlias = "Callable[[], Awaitable[None]]"
+"""Cycles the power of the device at hand; raises as `DeviceDriver.power_cycle`."""
+
 _NO_ANSWER = (DeviceSilent, DeviceUnreachable)
 
 
-async def find_device(driver: DeviceDriver) -> Observation:
-    """See the application, cycling the power of a device that does not answer.
+async def find_device(driver: DeviceDriver, cycle: Cycle) -> Observation:
+    """See the application, using `cycle` on a device that does not answer.
 
     Raises:
         DeviceSilent, DeviceUnreachable: it does not answer, also after its power was cycled.
@@ -29,19 +32,23 @@ async def find_device(driver: DeviceDriver) -> Observation:
         return await driver.escape_recovery()
     except _NO_ANSWER as silence:
         try:
-            await driver.power_cycle()
+            await cycle()
         except NoResetPath:
             raise silence from None
     return await driver.escape_recovery()
 
 
 async def run_trial(
-    command: TestImage, planned: PlannedDevice, driver: DeviceDriver, now_s: Callable[[], float]
+    command: TestImage,
+    planned: PlannedDevice,
+    driver: DeviceDriver,
+    cycle: Cycle,
+    now_s: Callable[[], float],
 ) -> e.Event:
     """Mark for test, reset, and say what came up; safe to repeat after a crash."""
     name = planned.name
     try:
-        before = await find_device(driver)
+        before = await find_device(driver, cycle)
         if before.active_hash == command.hash and before.test_boot:
             return e.TestBooted(name, command.hash, now_s(), before.boot_id)
         before = await driver.test(command.hash)
@@ -53,7 +60,7 @@ async def run_trial(
     try:
         seen = await driver.wait_for_boot(before)
     except CryofwError as error:
-        return await _after_silence(command, planned, driver, now_s, error)
+        return await _after_silence(command, planned, driver, cycle, now_s, error)
     if seen.active_hash == command.hash and seen.test_boot:
         return e.TestBooted(name, command.hash, now_s(), seen.boot_id)
     return _came_up_otherwise(planned, seen, "the new image did not come up")
@@ -63,12 +70,13 @@ async def _after_silence(
     command: TestImage,
     planned: PlannedDevice,
     driver: DeviceDriver,
+    cycle: Cycle,
     now_s: Callable[[], float],
     error: CryofwError,
 ) -> e.Event:
     """It hangs: only a power cycle brings the last good image back."""
     try:
-        seen = await find_device(driver)
+        seen = await find_device(driver, cycle)
     except CryofwError as silence:
         hint = silence.hint or f"cycle the power of {planned.name}: that reverts it"
         return e.DeviceStuck(planned.name, f"silent since the test boot: {silence}", hint)

@@ -99,7 +99,7 @@ def _test_again(_state: RolloutState, device: DeviceProgress) -> Next:
 
 
 def _judge(_state: RolloutState, device: DeviceProgress) -> Next:
-    if device.watch.symptom is Symptom.REVERTED and (device.reverted_by_lease or device.spread):
+    if device.watch.symptom is Symptom.REVERTED and (device.reverted_by_host or device.spread):
         # Its slots are as a rollback would leave them; only the reason differs.
         return _reverted(device)
     if device.doom:
@@ -142,12 +142,8 @@ def _judge_held(device: DeviceProgress) -> Next:
 
 
 def _reverted(device: DeviceProgress) -> Next:
-    host_fault = device.reverted_by_lease
-    why = (
-        "its lease ran out while nobody watched, so it went back by itself"
-        if host_fault
-        else device.watch.heartbeats.detail
-    )
+    why = device.reverted_by_host or device.watch.heartbeats.detail
+    host_fault = bool(device.reverted_by_host)
     return e.DeviceReverted(device.name, device.planned.running_hash, why, host_fault)
 
 

@@ -223,6 +223,15 @@ class ConfirmRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PowerCycleRequested(Event):
+    """The power hook is about to cycle the device and, with it, the devices `shared_by`."""
+
+    kind = "power-cycle-requested"
+    device: str
+    shared_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceRolledBack(Event):
     """The last good image runs, confirmed, and its hash was read back."""
 

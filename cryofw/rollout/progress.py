@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # RESET_USER of Zephyr's hwinfo.h: it has no cause for a lease, so controllers use this one.
 RESET_USER = 1 << 13
 
+_UNKNOWN = frozenset({DeviceState.TESTING, DeviceState.ROLLING_BACK, DeviceState.STUCK})
+
 
 @dataclass(slots=True)
 class DeviceProgress:
@@ -27,6 +29,7 @@ class DeviceProgress:
         failure: why it counts as a failure of the firmware; empty if it does not.
         spread: its failure was followed up already.
         running_hash: the last hash read from it.
+        host_reset: the host reset it in its present boot, cycling a sibling's power.
     """
 
     planned: PlannedDevice
@@ -44,6 +47,7 @@ class DeviceProgress:
     running_hash: str = ""
     verdict: Verdict | None = None
     held_t_s: float | None = None
+    host_reset: bool = False
     refusals: int = 0
     awaits_beat: bool = False
     why: str = ""
@@ -74,7 +78,15 @@ class DeviceProgress:
         self.baseline_taken = False
         self.held_t_s = None
         self.refusals = 0
+        self.host_reset = False
         self.watch = self._new_watch()
+
+    @property
+    def known_hash(self) -> str:
+        """What runs on it as last read; empty while nobody can know."""
+        if self.state in _UNKNOWN:
+            return ""
+        return self.running_hash or self.planned.running_hash
 
     @property
     def hot(self) -> bool:
@@ -103,10 +115,15 @@ class DeviceProgress:
         return self.state is DeviceState.UNREACHABLE and self.sent
 
     @property
-    def reverted_by_lease(self) -> bool:
-        """It went back by its dead man's switch: the host was away, the firmware is not judged."""
-        cause = self.watch.heartbeats.symptom_reset_cause
-        return self.watch.symptom is Symptom.REVERTED and bool((cause or 0) & RESET_USER)
+    def reverted_by_host(self) -> str:
+        """Why its revert is no verdict on the firmware; empty if it may be one."""
+        if self.watch.symptom is not Symptom.REVERTED:
+            return ""
+        if (self.watch.heartbeats.symptom_reset_cause or 0) & RESET_USER:
+            return "its lease ran out while nobody watched, so it went back by itself"
+        if self.host_reset:
+            return "its power was cycled together with a sibling's"
+        return ""
 
     @property
     def passed(self) -> bool:

@@ -12,8 +12,10 @@ from cryofw.rollout import events as e
 if TYPE_CHECKING:
     from cryofw.journal import Record
 
+_PASSING = {e.ReadingTaken.kind, e.ClockTicked.kind}
+
 EVENTS: dict[str, type[e.Event]] = {
-    event.kind: event for event in e.Event.__subclasses__() if event.kind != e.ReadingTaken.kind
+    event.kind: event for event in e.Event.__subclasses__() if event.kind not in _PASSING
 }
 
 

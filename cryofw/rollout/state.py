@@ -243,6 +243,12 @@ class RolloutState:
         progress.refusals += 1
         progress.awaits_beat = True
 
+    def _on_power_cycle_requested(self, event: e.PowerCycleRequested) -> None:
+        """Its siblings boot with it: that is the host's doing, not their firmware's."""
+        for progress in self.members(n for n in event.shared_by if n in self.devices):
+            progress.host_reset = True
+            progress.watch.forget_boot()
+
     def _on_device_rolled_back(self, event: e.DeviceRolledBack) -> None:
         """The last good image runs, confirmed."""
         progress = self.devices[event.device]

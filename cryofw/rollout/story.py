@@ -110,6 +110,9 @@ def _of_device(step: e.Event, version: Callable[[str], str]) -> Line | None:
             return Line(Tone.GOOD, "confirmed", f"runs {version(step.hash)}")
         case e.ConfirmRefused():
             return Line(Tone.WARNING, "not confirmed", step.why)
+        case e.PowerCycleRequested():
+            others = f", and with it {' '.join(step.shared_by)}" if step.shared_by else ""
+            return Line(Tone.WARNING, "power cycle", f"it does not answer{others}")
         case e.DeviceRolledBack():
             return Line(Tone.WARNING, "rolled back", f"runs {version(step.hash)}: {step.how}")
         case e.DeviceStuck():
