@@ -172,7 +172,7 @@ def show_summary(output: Output, state: RolloutState) -> None:
     rows = []
     for progress in state.devices.values():
         status = _STATE_STATUS.get(progress.state, Status.RUNNING)
-        running = names(progress.running_hash or progress.planned.running_hash)
+        running = names(progress.known_hash)
         why = progress.why if progress.state is not DeviceState.PENDING else "not reached"
         mark = output.mark(status, f"{progress.state.value:<13}")
         rows.append((progress.planned.cryostat, progress.name, running, f"{mark} {why}"))
@@ -214,7 +214,7 @@ def state_json(state: RolloutState) -> dict[str, object]:
                 "cryostat": p.planned.cryostat,
                 "stage": p.planned.stage,
                 "state": p.state.value,
-                "hash": p.running_hash or p.planned.running_hash or None,
+                "hash": p.known_hash or None,
                 "why": p.why,
                 "attempt": p.attempt,
                 "quarantined": p.quarantined,
