@@ -144,6 +144,7 @@ class RecoveryServer:
         align = self._board.spec.write_size
         if state.offset + len(data) < state.size:
             data = data[: len(data) // align * align]
-        area.program(state.offset, data + b"\xff" * (-len(data) % align))
+        if data:
+            area.program(state.offset, data + b"\xff" * (-len(data) % align))
         state.offset += len(data)
         return {"rc": 0, "off": state.offset}

@@ -24,6 +24,7 @@ import pytest
 from cryofw.simulator import (
     ControllerSpec,
     FlashTiming,
+    Hang,
     MemoryStorage,
     Mode,
     Ports,
@@ -370,6 +371,7 @@ class Replay:
                 self._exchange(index, step)
             else:
                 self._event(step)
+                self._learn_behaviour(index)
             previous = step
         return self.result
 
@@ -555,6 +557,14 @@ class Replay:
             assert isinstance(found, SlotImage)
             data = self.rig.slot(1).read(0, found.size)
             self.refused.add(hashlib.sha256(data).digest())
+
+    def _learn_behaviour(self, index: int) -> None:
+        """A recorded firmware that says nothing after its boot hangs."""
+        following = self.steps[index + 1] if index + 1 < len(self.steps) else None
+        if following is None or following.console is not None or following.message is None:
+            return
+        if not following.response:
+            self.rig.controller.inject(Hang(watchdog=False))
 
     def _pass_time(self, step: Step) -> None:
         after = re.search(r"([\d.]+) s after the reset", step.name)
