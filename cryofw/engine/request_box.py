@@ -7,6 +7,7 @@ state directory; the process that runs the rollout takes it, journals it and obe
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from cryofw.rollout import events as e
@@ -38,7 +39,7 @@ class RequestBox:
 
     def put(self, event: Event, nonce: str) -> None:
         """Leave a request; `nonce` keeps two requests of one kind apart."""
-        fields = {name: getattr(event, name) for name in event.__dataclass_fields__}
+        fields = asdict(event)
         order = "0" if event.kind in _URGENT else "1"
         name = f"{self._prefix}{order}-{event.kind}-{nonce}.json"
         self._storage.write_atomic(name, json.dumps(fields, sort_keys=True).encode())

@@ -1,0 +1,48 @@
+"""Requests that one process leaves for another."""
+
+from __future__ import annotations
+
+from cryofw.engine.request_box import RequestBox
+from cryofw.journal import MemoryStorage
+from cryofw.rollout import events as e
+
+
+def test_requests_come_out_as_they_went_in_and_urgent_ones_first() -> None:
+    storage = MemoryStorage()
+    box = RequestBox(storage, "r-1")
+    asked = [
+        e.StageApproved("fleet", "bert", "soaked well"),
+        e.QuarantineCleared("c1-a", "anna"),
+        e.StopRequested("anna", "smoke"),
+        e.AbortRequested("anna"),
+    ]
+    for i, event in enumerate(asked):
+        box.put(event, f"{i:x}")
+    found = [event for _, event in RequestBox(storage, "r-1").waiting()]
+    assert set(map(str, found)) == set(map(str, asked))
+    assert {type(event) for event in found[:2]} == {e.StopRequested, e.AbortRequested}
+
+
+def test_a_request_stays_until_it_is_removed() -> None:
+    box = RequestBox(MemoryStorage(), "r-1")
+    box.put(e.AbortRequested("anna"), "0")
+    ((name, _),) = box.waiting()
+    assert len(box.waiting()) == 1
+    box.remove(name)
+    assert box.waiting() == []
+
+
+def test_requests_of_another_rollout_are_not_ours() -> None:
+    storage = MemoryStorage()
+    RequestBox(storage, "r-1").put(e.AbortRequested("anna"), "0")
+    assert RequestBox(storage, "r-10").waiting() == []
+
+
+def test_a_broken_request_does_not_hide_the_others() -> None:
+    storage = MemoryStorage()
+    box = RequestBox(storage, "r-1")
+    for name in ("0-abort-requested-1.json", "nonsense", "1-rollout-ended-2.json"):
+        storage.write_atomic(f"requests/r-1/{name}", b"not json")
+    box.put(e.StopRequested("anna"), "9")
+    assert [event for _, event in box.waiting()] == [e.StopRequested("anna")]
+    assert len(storage.list("requests/")) == 1
