@@ -5,11 +5,22 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
+from cryofw.errors import Refused
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 _INVERT = bytes(value ^ 0xFF for value in range(256))
+
+
+def storage_unusable(path: Path, error: OSError) -> Refused:
+    """The error for files of a simulated lab that cannot be used."""
+    return Refused(
+        "the simulated lab cannot be used",
+        why=f"{error.filename or path}: {error.strerror}",
+        hint="check who owns the directory and whether the disk is full",
+    )
 
 
 class FlashStorage(Protocol):
@@ -72,7 +83,7 @@ class FileStorage:
     a power cut between two operations would.
 
     Raises:
-        OSError: of the file system; `lab` translates it.
+        Refused: the file system does not let us.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -89,11 +100,17 @@ class FileStorage:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`."""
-        return os.pread(self._open(), length, offset).translate(_INVERT)
+        try:
+            return os.pread(self._open(), length, offset).translate(_INVERT)
+        except OSError as error:
+            raise storage_unusable(self._path, error) from error
 
     def write(self, offset: int, data: bytes) -> None:
         """Replace the bytes from `offset`, whatever was there."""
-        os.pwrite(self._open(), data.translate(_INVERT), offset)
+        try:
+            os.pwrite(self._open(), data.translate(_INVERT), offset)
+        except OSError as error:
+            raise storage_unusable(self._path, error) from error
 
     def close(self) -> None:
         """Give the file descriptor back; the next access opens it again."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from cryofw.errors import BadInput
@@ -23,7 +22,6 @@ from cryofw.simulator.lab_store import (
     Kind,
     LabStore,
     MemoryStore,
-    store_unusable,
 )
 from cryofw.simulator.physics import HeatedStage
 from cryofw.simulator.ram import Mode, Ram, ResetCause
@@ -33,6 +31,7 @@ from cryofw.transport import UnknownPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from cryofw.image import PublicKey
@@ -139,10 +138,8 @@ class SimulatedLab:
             self._offset_s = (self._store.clock_s or INSTALLED_S) - time()
             for spec in self.spec.controllers:
                 self._start_controller(spec, call_later)
-        except BaseException as error:
+        except BaseException:
             self.close()
-            if isinstance(error, OSError):
-                raise store_unusable(Path(), error) from error
             raise
 
     def close(self) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cryofw.errors import BadInput, Refused
 from cryofw.image import PublicKey
-from cryofw.simulator.flash_storage import FileStorage
-from cryofw.simulator.lab_store import Kind, store_unusable
+from cryofw.simulator.flash_storage import FileStorage, storage_unusable
+from cryofw.simulator.lab_store import Kind
 from cryofw.simulator.spec import (
     BootloaderConfig,
     ControllerSpec,
@@ -57,7 +57,7 @@ def create_files(
             storage.close()
         write_description(description, spec, tuple(keys))
     except OSError as error:
-        raise store_unusable(directory, error) from error
+        raise storage_unusable(directory, error) from error
 
 
 def check_delivery(image: bytes, spec: LabSpec, keys: Sequence[PublicKey]) -> None:

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from cryofw.errors import Refused
-from cryofw.simulator.flash_storage import FileStorage, FlashStorage
+from cryofw.simulator.flash_storage import FileStorage, FlashStorage, storage_unusable
 from cryofw.transport import PortLock, PortLocked
 
 if TYPE_CHECKING:
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CLOCK = struct.Struct("<d")
-
-
-def store_unusable(directory: Path, error: OSError) -> Refused:
-    """The error for a lab whose files cannot be used."""
-    return Refused(
-        "the simulated lab cannot be used",
-        why=f"{error.filename or directory}: {error.strerror}",
-        hint="check who owns the directory and whether the disk is full",
-    )
 
 
 class Kind(StrEnum):
@@ -163,7 +154,7 @@ class DiskStore:
             raw = os.pread(self._clock, _CLOCK.size, 0)
         except OSError as error:
             self.close()
-            raise store_unusable(self._directory, error) from error
+            raise storage_unusable(self._directory, error) from error
         self.clock_s = _CLOCK.unpack(raw)[0] if len(raw) == _CLOCK.size else 0.0
 
     def close(self) -> None:
@@ -181,7 +172,10 @@ class DiskStore:
         """See `LabStore`."""
         if seconds > self.clock_s:
             self.clock_s = seconds
-            os.pwrite(self._clock, _CLOCK.pack(seconds), 0)
+            try:
+                os.pwrite(self._clock, _CLOCK.pack(seconds), 0)
+            except OSError as error:
+                raise storage_unusable(self._directory, error) from error
 
     def storage(self, name: str) -> FlashStorage:
         """See `LabStore`."""
@@ -189,11 +183,17 @@ class DiskStore:
 
     def load(self, kind: Kind, name: str) -> bytes:
         """See `LabStore`."""
-        return self._record(kind, name).read()
+        try:
+            return self._record(kind, name).read()
+        except OSError as error:
+            raise storage_unusable(self._directory, error) from error
 
     def save(self, kind: Kind, name: str, data: bytes) -> None:
         """See `LabStore`."""
-        self._record(kind, name).write(data)
+        try:
+            self._record(kind, name).write(data)
+        except OSError as error:
+            raise storage_unusable(self._directory, error) from error
 
     def _record(self, kind: Kind, name: str) -> RecordFile:
         record = self._records.get((kind, name))

@@ -122,10 +122,9 @@ class Bootloader:
         else:
             swapped = self._swap(log)
         if not self.is_valid(0):
-            log += [
-                "E: Image in the primary slot is not valid!",
-                "E: Unable to find bootable image",
-            ]
+            if isinstance(read_slot_image(primary), SlotImage):
+                log.append("E: Image in the primary slot is not valid!")
+            log.append("E: Unable to find bootable image")
             if self.config.serial_recovery:
                 log.append("I: Enter the serial recovery mode")
             return BootOutcome(None, swapped, tuple(log))
@@ -137,6 +136,9 @@ class Bootloader:
     def _swap(self, log: list[str]) -> SwapType:
         primary, secondary = self.slot(0), self.slot(1)
         wanted = self.swap_type()
+        if wanted is SwapType.NONE and isinstance(read_slot_image(primary), SlotError):
+            log.append("W: Failed reading image headers; Image=0")
+            return SwapType.NONE
         log.append(f"I: Image index: 0, Swap type: {wanted.title}")
         if wanted is SwapType.NONE:
             return SwapType.NONE
