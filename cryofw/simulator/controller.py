@@ -198,7 +198,8 @@ class SimulatedController:
         if self._timer is not None:
             if due_s == self._timer_due_s:
                 return
-            self.detach()
+            self._timer.cancel()
+            self._timer = None
         if due_s >= 0:
             self._timer_due_s = due_s
             delay_s = max(0.0, due_s - self._ports.now_s())
@@ -211,7 +212,8 @@ class SimulatedController:
             self._settle()
 
     def detach(self) -> None:
-        """Stop the timer; the device stays as it is, for whoever resumes it."""
+        """Stop timer and line; the device stays as it is, for whoever resumes it."""
+        self.line.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

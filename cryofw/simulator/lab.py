@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from cryofw.image import PublicKey
     from cryofw.simulator.faults import Fault, ScheduledFault
-    from cryofw.simulator.line import CallLater
+    from cryofw.simulator.line import CallLater, Timer
     from cryofw.simulator.port import SimulatedPort
     from cryofw.simulator.spec import ControllerSpec
 
@@ -61,6 +61,7 @@ class SimulatedLab:
         self._stages: dict[str, HeatedStage] = {}
         self._loop_time: Callable[[], float] | None = None
         self._call_later: CallLater | None = None
+        self._scheduled: list[Timer] = []
         self._offset_s = 0.0
         self.lines = LabLines(self.now_s, lambda: store.advance(self.now_s()))
 
@@ -145,6 +146,9 @@ class SimulatedLab:
     def close(self) -> None:
         """Stop the clock and give the lab back; the devices keep what they know."""
         self.lines.close()
+        for timer in self._scheduled:
+            timer.cancel()
+        self._scheduled.clear()
         for controller in self._controllers.values():
             controller.detach()
         self._controllers.clear()
@@ -210,7 +214,7 @@ class SimulatedLab:
         assert self._call_later is not None, "the lab is not running"
         for one in faults:
             inject = functools.partial(self.controller(one.device).inject, one.fault)
-            self._call_later(one.at_s, inject)
+            self._scheduled.append(self._call_later(one.at_s, inject))
 
     # -- lines
 

@@ -60,6 +60,7 @@ class Line:
         self._deliver = deliver
         self._free_s = 0.0
         self._draws = 0
+        self._closed = False
         self._faults: list[tuple[float, LineFault]] = []
 
     def set_baud(self, baud: int) -> None:
@@ -70,6 +71,10 @@ class Line:
     def is_unplugged(self) -> bool:
         """Whether the cable is out."""
         return self._now_s() < self.unplugged_until_s
+
+    def close(self) -> None:
+        """Let nothing arrive any more, also not what is on its way."""
+        self._closed = True
 
     def add_fault(self, fault: LineFault) -> None:
         """Let a fault act from now on."""
@@ -102,7 +107,7 @@ class Line:
             self._call_later(delay_s, lambda: self._arrive(data))
 
     def _arrive(self, data: bytes) -> None:
-        if data and not self.is_unplugged:
+        if data and not self._closed and not self.is_unplugged:
             self._deliver(data)
 
     def _draw(self) -> float:

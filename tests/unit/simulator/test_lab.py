@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cryofw.engine.virtual_time import run_virtual
 from cryofw.errors import BadInput, Refused
 from cryofw.fleet import parse_fleet
 from cryofw.image import Algorithm, PublicKey, parse_image
@@ -81,13 +83,13 @@ class Client:
 
 
 def run(main: Callable[[SimulatedLab], Coroutine[Any, Any, Any]], directory: Path) -> Any:
-    """Run `main` on the lab as a command would, in real time but without waiting."""
+    """Run `main` on the lab as a command would."""
 
     async def command() -> Any:
         async with SimulatedLab.load(directory) as lab:
             return await main(lab)
 
-    return asyncio.run(command())
+    return run_virtual(command())
 
 
 async def heartbeat(lab: SimulatedLab) -> dict[str, Any]:
@@ -170,6 +172,33 @@ def test_power_cycle_and_scheduled_faults(directory: Path) -> None:
         return lab.controller("c1-a").ram.mode
 
     assert run(main, directory) is Mode.OFF
+
+
+def test_nothing_happens_after_the_lab_is_closed(directory: Path) -> None:
+    async def main() -> None:
+        complaints: list[Any] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        lab = SimulatedLab.load(directory)
+        lab.start()
+        lab.schedule(storm(3, lab.names, duration_s=0.02, count=5))
+        port = await lab.open("sim://c1-a", baud=115200)
+        request = Request(Op.WRITE, 0, 5)
+        await port.write(ClientConnection().send(request)[1])
+        lab.close()
+        with pytest.raises(StreamLost):
+            await port.read()
+        await asyncio.sleep(0.4)  # the reset would come now
+        assert complaints == []
+
+    run_virtual(main())
+
+
+def test_unusable_files_are_refused(directory: Path) -> None:
+    shutil.rmtree(directory / "devices")
+    (directory / "devices").write_text("no directory")
+    with pytest.raises(Refused, match="cannot be used"):
+        run(heartbeat, directory)
 
 
 def test_factory_image_must_boot(tmp_path: Path, image_keys: Keys, simulated_image: Make) -> None:
@@ -324,4 +353,4 @@ def test_thousands_of_devices_fit_in_memory(key: PublicKey, simulated_image: Mak
         async with lab:
             return [await Client(lab, name).ask(Op.READ, 64, 4) for name in ("d0", "d999", "d1999")]
 
-    assert [one["sn"] for one in asyncio.run(main())] == ["d0", "d999", "d1999"]
+    assert [one["sn"] for one in run_virtual(main())] == ["d0", "d999", "d1999"]
