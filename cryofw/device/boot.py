@@ -100,7 +100,7 @@ class BootWatcher:
             raise NoResetPath(
                 f"{self._target.name} has no power hook",
                 why="fleet.yaml names none, so a hung firmware can only be reset by hand",
-                hint=f"Cycle its power by hand, and name `reset: {{hook: [...]}}` for "
+                hint=f"cycle its power by hand, and name `reset: {{hook: [...]}}` for "
                 f"{self._target.name}.",
             )
         # The device boots while the hook still runs: a heartbeat then would catch its bootloader.
@@ -143,7 +143,7 @@ class BootWatcher:
                 raise ResetIgnored(
                     f"{self._target.name} does not reset",
                     why=f"it is still in the boot it was in before {repeats} resets",
-                    hint="Cycle its power.",
+                    hint="cycle its power.",
                 )
             await self.reset()
 
@@ -185,7 +185,7 @@ class BootWatcher:
             f"{self._target.name} does not come up",
             why=f"no answer for {self._target.timeouts.boot_s:g} s after its boot time "
             f"of {self._target.boot_time_s:g} s",
-            hint="Its firmware hangs, or its bootloader finds no image. A watchdog or a power "
+            hint="its firmware hangs, or its bootloader finds no image. A watchdog or a power "
             "cycle reverts an image that was not confirmed.",
         )
 

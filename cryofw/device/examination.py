@@ -84,7 +84,7 @@ class Examiner:
         raise DeviceSilent(
             f"{self._target.name} contradicts itself",
             why=contradiction,
-            hint="The firmware's group 64 is wrong, or the device boots again and again.",
+            hint="the firmware's group 64 is wrong, or the device boots again and again.",
         )
 
     async def identify(self) -> Identity:
@@ -115,7 +115,7 @@ class Examiner:
             raise WrongDevice(
                 f"{self._target.port} leads to another device than before",
                 why=f"was {self._proven}, is {identity}",
-                hint="Somebody has moved a cable during the rollout: put it back.",
+                hint="somebody has moved a cable during the rollout: put it back.",
             )
         # If the line broke meanwhile this is an old connection, and nothing will be sent on it.
         self._proven, self._proven_on = identity, connection

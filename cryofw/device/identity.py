@@ -43,7 +43,7 @@ def require_target(identity: Identity, target: Target) -> None:
         raise WrongDevice(
             f"{target.port} is not {target.name}",
             why="; ".join(wrong),
-            hint="Are cables swapped? Compare with `cryofw inventory`, and correct the cable or "
+            hint="are cables swapped? Compare with `cryofw inventory`, and correct the cable or "
             "fleet.yaml. Nothing was sent to change the device.",
         )
 

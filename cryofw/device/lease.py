@@ -61,14 +61,14 @@ def require_takeable(state: LeaseState, device: str, owner: str, rollout: str, t
             f"{device} is leased to someone else",
             why=f"{state.owner} drives it for rollout {state.rollout} "
             f"(token {state.token}, {state.left_s} s left)",
-            hint="Wait until that rollout has ended, or until its lease has run out.",
+            hint="wait until that rollout has ended, or until its lease has run out.",
         )
     if token < state.token:
         raise LeaseRefused(
-            f"The lease on {device} cannot be taken under token {token}",
+            f"the lease on {device} cannot be taken under token {token}",
             why=f"the device has seen token {state.token} from {state.owner or 'someone'}: "
             "a newer run took over",
-            hint="Continue the newer run; this one is over.",
+            hint="continue the newer run; this one is over.",
         )
 
 
@@ -119,9 +119,9 @@ class Tenancy:
         state = await self.read()
         if state is None or not state.held_by(owner, rollout, token):
             raise LeaseRefused(
-                f"The lease on {self._target.name} was not given",
+                f"the lease on {self._target.name} was not given",
                 why=f"it is held by {state.owner or 'nobody'}" if state else "the device has none",
-                hint="Does a second host drive this device?",
+                hint="does a second host drive this device?",
             )
         self._ours = messages.write_lease(owner, rollout, token, ttl_s)
         return state

@@ -212,12 +212,12 @@ class Link:
             raise DeviceSilent(
                 f"{self._target.name} does not answer",
                 why=f"no answer on {self._target.port} within {wait_s + wire_s:.1f} s",
-                hint="Is it powered, is the baud rate right, and did its firmware hang?",
+                hint="is it powered, is the baud rate right, and did its firmware hang?",
             ) from None
         except StreamLost as error:
             await self._drop()
             raise DeviceUnreachable(
-                f"The line to {self._target.name} broke",
+                f"the line to {self._target.name} broke",
                 why=str(error),
                 hint=error.hint or "Check the cable, the adapter, and who else uses the port.",
                 sent=True,
@@ -234,9 +234,9 @@ class Link:
         session = await self._ensure_session(patience_s)
         if connection is not None and connection != self._connection:
             raise ConnectionChanged(
-                f"The port of {self._target.name} was opened anew",
+                f"the port of {self._target.name} was opened anew",
                 why="the device on it must be identified again before it is changed",
-                hint="Try again; if it happens often, check the cable and the adapter.",
+                hint="try again; if it happens often, check the cable and the adapter.",
             )
         return session
 

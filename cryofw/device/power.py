@@ -77,7 +77,7 @@ class CommandPowerHook:
 
     def _failed(self, device: str, why: str) -> PowerHookFailed:
         return PowerHookFailed(
-            f"The power hook of {device} failed",
+            f"the power hook of {device} failed",
             why=f"{' '.join(self._argv)}: {why}",
-            hint=f"Cycle the power of {device} by hand, then `cryofw quarantine` tells how on.",
+            hint=f"cycle the power of {device} by hand, then `cryofw quarantine` tells how on.",
         )

@@ -187,7 +187,7 @@ class Trial:
             raise NotReady(
                 f"{self._target.name} does not hold its last good image any more",
                 why=f"no slot holds {image_hash}",
-                hint="Give the image file, so that it can be uploaded.",
+                hint="give the image file, so that it can be uploaded.",
             )
         await upload()
         return True
@@ -225,7 +225,7 @@ class Trial:
                 raise failure or ChangeNotSeen(
                     f"{self._target.name} did not {doing}",
                     why=f"it agreed, but its state is {_flags(seen)}",
-                    hint="Its flash may be faulty: read its log lines.",
+                    hint="its flash may be faulty: read its log lines.",
                 )
             self._link.count_repeat()
 
@@ -235,14 +235,14 @@ class Trial:
             raise NotReady(
                 f"{self._target.name} runs this image already",
                 why=f"{image_hash} is active, {'not confirmed' if seen.test_boot else 'confirmed'}",
-                hint="There is nothing to test." if seen.settled else "It is in its test boot.",
+                hint="there is nothing to test." if seen.settled else "It is in its test boot.",
             )
         require_settled(seen, self._target.name)
         if seen.slot_holding(image_hash) is None:
             raise NotReady(
                 f"{self._target.name} does not hold the image",
                 why=f"slot 1 holds {seen.other_hash or 'nothing'}, wanted {image_hash}",
-                hint="Upload it first.",
+                hint="upload it first.",
             )
 
     def _require_running(self, seen: Observation, expected_hash: str, boot_id: int | None) -> None:
@@ -251,7 +251,7 @@ class Trial:
             raise ImageNotRunning(
                 f"{self._target.name} does not run the image that was expected",
                 why=f"{seen.active_hash} runs, expected {expected_hash}",
-                hint="It reverted, or its bootloader found the image not valid.",
+                hint="it reverted, or its bootloader found the image not valid.",
                 recovery_escapes=seen.recovery_escapes,
             )
         if boot_id is not None and seen.boot_id != boot_id:
@@ -260,7 +260,7 @@ class Trial:
                 why=f"boot {seen.boot_id}, watched was boot {boot_id}"
                 if seen.boot_id is not None
                 else "its heartbeat is not answered any more, so nobody can tell its boot",
-                hint="Watch it anew: what was measured belongs to another boot.",
+                hint="watch it anew: what was measured belongs to another boot.",
             )
 
 

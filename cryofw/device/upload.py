@@ -102,9 +102,9 @@ class Upload:
         """
         if bytes.fromhex(self._hash) not in self._data:
             raise UploadRejected(
-                "The image is not the one that was named",
+                "the image is not the one that was named",
                 why=f"the file does not carry the hash {self._hash}",
-                hint="Plan the rollout again with this file.",
+                hint="plan the rollout again with this file.",
             )
         started, before = self._clock.monotonic(), self._link.counts.retries
         seen = await self._ready()
@@ -156,7 +156,7 @@ class Upload:
                 raise UploadRejected(
                     f"{self._target.name} does not take the image",
                     why=f"it asks for byte {off} again and again",
-                    hint="Read its log lines; its flash may be faulty.",
+                    hint="read its log lines; its flash may be faulty.",
                 )
         return answer.match
 
@@ -192,24 +192,24 @@ class Upload:
             raise NotReady(
                 f"{self._target.name} runs this image already",
                 why=f"hash {self._hash} is active and confirmed",
-                hint="There is nothing to upload.",
+                hint="there is nothing to upload.",
             )
         return seen
 
     async def _verify(self, checked: bool | None) -> None:
         if checked is False:
             raise UploadRejected(
-                f"The flash of {self._target.name} does not hold what was sent",
+                f"the flash of {self._target.name} does not hold what was sent",
                 why="the device compared it with the file's SHA-256 and they differ; "
                 + await self._erase(),
-                hint="Upload again. If it happens twice, the flash or the line is faulty.",
+                hint="upload again. If it happens twice, the flash or the line is faulty.",
             )
         seen = await self._boot.application()
         if seen.slot_holding(self._hash) is None:
             raise UploadRejected(
                 f"{self._target.name} does not show the image that was sent",
                 why=f"slot 1 should hold {self._hash}, it holds {seen.other_hash or 'nothing'}",
-                hint="Upload again. If it happens twice, the flash or the line is faulty.",
+                hint="upload again. If it happens twice, the flash or the line is faulty.",
             )
 
     async def _erase(self) -> str:
@@ -231,7 +231,7 @@ class Upload:
         return UploadRejected(
             f"{self._target.name} loses the upload again and again",
             why=f"it was reset {self._restarts + 1} times; the furthest byte was {self._reached}",
-            hint="Does it run hot, lose power, or does its watchdog bite during flash writes?",
+            hint="does it run hot, lose power, or does its watchdog bite during flash writes?",
         )
 
 
@@ -252,5 +252,5 @@ def require_settled(seen: Observation, device: str) -> None:
     raise NotReady(
         f"{device} is in the middle of another update",
         why=why,
-        hint="End that update first: `cryofw status` shows whose it is.",
+        hint="end that update first: `cryofw status` shows whose it is.",
     )

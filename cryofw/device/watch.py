@@ -126,7 +126,7 @@ class Watch:
             raise ChangeNotSeen(
                 f"{self._target.name} is not in its safe state",
                 why="it agreed to go there, but says that it is not",
-                hint="Switch its heaters and drives off by hand.",
+                hint="switch its heaters and drives off by hand.",
             )
 
     async def _plain_heartbeat(self) -> HeartbeatReading:
@@ -139,7 +139,7 @@ class Watch:
             raise DeviceSilent(
                 f"{self._target.name} echoes something else",
                 why=f"sent {text!r}, got {messages.EchoAnswer.from_body(answer.body).text[:40]!r}",
-                hint="Does another program talk to the port?",
+                hint="does another program talk to the port?",
             )
         # An echo alone may come from the bootloader.
         seen = await self._examiner.observe(attempts=1)
@@ -181,9 +181,9 @@ class Watch:
 
     def _calibration_failed(self, run_id: int, why: str) -> CalibrationFailed:
         return CalibrationFailed(
-            f"Calibration run {run_id} of {self._target.name} did not end",
+            f"calibration run {run_id} of {self._target.name} did not end",
             why=why,
-            hint="Its log lines may say why.",
+            hint="its log lines may say why.",
         )
 
 

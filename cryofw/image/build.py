@@ -73,20 +73,20 @@ class ImageOptions:
         self._check_numbers()
         self._check_padding()
         if self.load_addr and self.rom_fixed is not None:
-            raise ImageError("An image has a load address or a fixed flash address, not both")
+            raise ImageError("an image has a load address or a fixed flash address, not both")
         if self.board is not None and not 1 <= len(self.board.encode()) <= _LONGEST_BOARD:
-            raise ImageError(f"A board name has 1 to {_LONGEST_BOARD} bytes")
+            raise ImageError(f"a board name has 1 to {_LONGEST_BOARD} bytes")
         types = [tlv.type for tlv in self.vendor_tlvs]
         for kind in types:
             if not tlvs_module.is_vendor_type(kind) or kind == tlvs_module.BOARD:
                 raise ImageError(f"0x{kind:04x} is not a free vendor TLV type")
         if len(set(types)) != len(types):
-            raise ImageError("A vendor TLV is given twice")
+            raise ImageError("a vendor TLV is given twice")
 
     def _check_numbers(self) -> None:
         if not HEADER_SIZE <= self.header_size <= 0xFFFF:
             raise ImageError(
-                "The header size is out of range",
+                "the header size is out of range",
                 why=f"{self.header_size} bytes, it takes {HEADER_SIZE} to 65535",
             )
         for name, value in (
@@ -96,22 +96,22 @@ class ImageOptions:
             ("slot size", self.slot_size or 0),
         ):
             if not 0 <= value <= _U32:
-                raise ImageError(f"The {name} does not fit 32 bits", why=str(value))
+                raise ImageError(f"the {name} does not fit 32 bits", why=str(value))
 
     def _check_padding(self) -> None:
         if self.erased_value not in ERASED_VALUES:
-            raise ImageError("Erased flash reads 0xff or 0", why=f"not {self.erased_value:#x}")
+            raise ImageError("erased flash reads 0xff or 0", why=f"not {self.erased_value:#x}")
         if self.slot_size == 0:
-            raise ImageError("The slot size is zero")
+            raise ImageError("the slot size is zero")
         if not self.padded:
             return
         if self.slot_size is None:
-            raise ImageError("Padding needs the slot size")
+            raise ImageError("padding needs the slot size")
         if self.confirm and self.trailer.overwrite_only:
-            raise ImageError("An overwrite-only bootloader has no mark for a confirmed image")
+            raise ImageError("an overwrite-only bootloader has no mark for a confirmed image")
         if self.confirm and not self.erased_value:
             raise ImageError(
-                "An image for flash that erases to 0 cannot be confirmed in its file",
+                "an image for flash that erases to 0 cannot be confirmed in its file",
                 why="a single flipped bit would do the same, so verification refuses it",
             )
 
@@ -170,11 +170,11 @@ def build_image(payload: Payload, options: ImageOptions) -> UnsignedImage:
     firmware = payload.data
     if len(firmware) <= body_start:
         raise ImageError(
-            "There is no firmware in the file", why=f"{len(firmware)} bytes, header included"
+            "there is no firmware in the file", why=f"{len(firmware)} bytes, header included"
         )
     if any(firmware[:body_start]):
         raise ImageError(
-            "The firmware leaves no room for the image header",
+            "the firmware leaves no room for the image header",
             why=f"its first {body_start} bytes are not zero",
             hint="link it with that much room, or let the header be put in front (--pad-header)",
         )
@@ -205,7 +205,7 @@ def attach(unsigned: UnsignedImage, public_key: PublicKey, signature: bytes) -> 
     """
     if public_key.published_name:
         raise ImageRejected(
-            "The key is a published development key of MCUboot",
+            "the key is a published development key of MCUboot",
             why=f"anyone can sign with {public_key.published_name}",
             hint="make your own with `cryofw keys generate`",
         )
@@ -242,7 +242,7 @@ def _check_fits(size: int, options: ImageOptions) -> None:
     slot_size, trailer = options.slot_size, options.trailer.size
     if slot_size is not None and size + trailer > slot_size:
         raise ImageError(
-            "The image does not fit its slot",
+            "the image does not fit its slot",
             why=f"{size} bytes and a trailer of {trailer} are {size + trailer - slot_size} more "
             f"than the slot's {slot_size}",
         )

@@ -28,7 +28,7 @@ class Dependency:
 
     def __post_init__(self) -> None:
         if not 0 <= self.image <= 0xFF:
-            raise ImageError(f"Image number {self.image} of a dependency is not within 0 to 255")
+            raise ImageError(f"image number {self.image} of a dependency is not within 0 to 255")
 
     def encode(self) -> bytes:
         """The 12 bytes of the TLV's value."""
@@ -46,7 +46,7 @@ class Dependency:
         """
         if len(value) != _LAYOUT.size:
             raise ImageError(
-                "A dependency has the wrong size", why=f"{len(value)} bytes instead of 12"
+                "a dependency has the wrong size", why=f"{len(value)} bytes instead of 12"
             )
         image, *version = _LAYOUT.unpack(value)
         return cls(image, Version(*version))

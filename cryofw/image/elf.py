@@ -74,12 +74,12 @@ class _Table:
             return []
         if self.entry_size != layout.size:
             raise ImageError(
-                "The .elf file is damaged",
+                "the .elf file is damaged",
                 why=f"{self.count} {self.name} headers of {self.entry_size} bytes",
             )
         end = self.start + self.count * self.entry_size
         if end > len(data):
-            raise ImageError("The .elf file is cut off", why=f"inside its {self.name} headers")
+            raise ImageError("the .elf file is cut off", why=f"inside its {self.name} headers")
         return list(layout.iter_unpack(memoryview(data)[self.start : end]))
 
 
@@ -96,7 +96,7 @@ def read_elf(data: bytes) -> tuple[int, bytes]:
     )
     if kind != _EXECUTABLE:
         raise ImageError(
-            "The .elf file is not an executable",
+            "the .elf file is not an executable",
             why=f"its type is {kind}",
             hint="give the linked program, not an object file or a library",
         )
@@ -108,7 +108,7 @@ def read_elf(data: bytes) -> tuple[int, bytes]:
             continue
         if offset + size > len(data):
             raise ImageError(
-                "The .elf file is cut off",
+                "the .elf file is cut off",
                 why=f"a segment ends at byte {offset + size}, the file at {len(data)}",
             )
         skipped = 0
@@ -121,12 +121,12 @@ def read_elf(data: bytes) -> tuple[int, bytes]:
 
 def _layout(data: bytes) -> _Class:
     if data[:4] != _MAGIC:
-        raise ImageError("This is not an .elf file", why="it does not begin with 7f 45 4c 46")
+        raise ImageError("this is not an .elf file", why="it does not begin with 7f 45 4c 46")
     layout = _CLASSES.get(data[4]) if len(data) > _IDENT_SIZE else None
     if layout is None or len(data) < _IDENT_SIZE + layout.header.size:
-        raise ImageError("The .elf file is damaged", why="its header is cut off or unknown")
+        raise ImageError("the .elf file is damaged", why="its header is cut off or unknown")
     if data[5] != _LITTLE_ENDIAN:
-        raise ImageError("The .elf file is big-endian", why="MCUboot images are little-endian here")
+        raise ImageError("the .elf file is big-endian", why="MCUboot images are little-endian here")
     return layout
 
 
@@ -140,7 +140,7 @@ def _first_content(sections: list[tuple[int, ...]], end: int) -> int:
     ]
     if not starts:
         raise ImageError(
-            "The .elf file would flash its own file header",
+            "the .elf file would flash its own file header",
             why="its first segment begins at byte 0 of the file, and no section says where the "
             "program begins",
             hint="link with -n (--nmagic), so that only the program is loaded",

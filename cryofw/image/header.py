@@ -81,7 +81,7 @@ class Header:
                 self.reserved,
             )
         except struct.error as error:
-            raise ImageError("A number does not fit the image header", why=str(error)) from error
+            raise ImageError("a number does not fit the image header", why=str(error)) from error
 
     @classmethod
     def decode(cls, data: bytes) -> Header:
@@ -92,7 +92,7 @@ class Header:
         """
         if len(data) < HEADER_SIZE:
             raise ImageError(
-                "This is not an MCUboot image",
+                "this is not an MCUboot image",
                 why=f"{len(data)} bytes are less than its {HEADER_SIZE}-byte header",
             )
         magic, load_addr, header_size, protected_size, body_size, flags, *version, reserved = (
@@ -100,13 +100,13 @@ class Header:
         )
         if magic != MAGIC:
             raise ImageError(
-                "This is not an MCUboot image",
+                "this is not an MCUboot image",
                 why=f"it begins with 0x{magic:08x} instead of 0x{MAGIC:08x}",
                 hint="an unsigned binary becomes an image with `cryofw sign`",
             )
         if header_size < HEADER_SIZE:
             raise ImageError(
-                "The image's header size is wrong",
+                "the image's header size is wrong",
                 why=f"{header_size} bytes, at least {HEADER_SIZE}",
             )
         return cls(

@@ -37,7 +37,7 @@ def read_hex(data: bytes) -> tuple[int, bytes]:
             base = int.from_bytes(content, "big") << 16
         ended = kind == _END
     if not ended:
-        raise ImageError("The .hex file is cut off", why="it has no end-of-file record")
+        raise ImageError("the .hex file is cut off", why="it has no end-of-file record")
     return join_chunks(((start, bytes(content)) for start, content in chunks), filler=_FILLER)
 
 
@@ -72,4 +72,4 @@ def _read_record(number: int, line: bytes) -> tuple[int, int, bytes]:
 
 
 def _bad(number: int, why: str) -> ImageError:
-    return ImageError(f"Line {number} of the .hex file is wrong", why=why)
+    return ImageError(f"line {number} of the .hex file is wrong", why=why)

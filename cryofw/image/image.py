@@ -136,7 +136,7 @@ def parse_image(data: bytes) -> Image:
         magic, total = tlvs_module.read_area_info(data, start)
     if magic != tlvs_module.MAGIC:
         raise ImageError(
-            "The image has no TLV area",
+            "the image has no TLV area",
             why=f"byte {start} holds 0x{magic:04x} instead of 0x{tlvs_module.MAGIC:04x}",
         )
     end = start + total
@@ -147,12 +147,12 @@ def parse_image(data: bytes) -> Image:
 def _check_protected_area(header: Header, magic: int, total: int) -> None:
     if magic != tlvs_module.PROTECTED_MAGIC:
         raise ImageError(
-            "The protected TLV area is missing",
+            "the protected TLV area is missing",
             why=f"the header promises {header.protected_size} bytes of it",
         )
     if total != header.protected_size:
         raise ImageError(
-            "The size of the protected TLV area is wrong",
+            "the size of the protected TLV area is wrong",
             why=f"the header says {header.protected_size} bytes, the area itself {total}",
         )
 
@@ -178,4 +178,4 @@ def _check_protected_values(protected: tuple[Tlv, ...]) -> None:
             try:
                 tlv.value.decode()
             except UnicodeDecodeError as error:
-                raise ImageError("The board name is not UTF-8", why=str(error)) from error
+                raise ImageError("the board name is not UTF-8", why=str(error)) from error

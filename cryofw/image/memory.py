@@ -22,16 +22,16 @@ def join_chunks(
     """
     ordered = sorted((chunk for chunk in chunks if chunk[1]), key=lambda chunk: chunk[0])
     if not ordered:
-        raise ImageError("There is no firmware in the file", why="it loads no bytes anywhere")
+        raise ImageError("there is no firmware in the file", why="it loads no bytes anywhere")
     base = ordered[0][0]
     end = base
     pieces: list[bytes | memoryview] = []
     for address, content in ordered:
         if address < end:
-            raise ImageError("Two pieces of the firmware overlap", why=f"at address 0x{address:x}")
+            raise ImageError("two pieces of the firmware overlap", why=f"at address 0x{address:x}")
         if address + len(content) - base > LARGEST_SPAN:
             raise ImageError(
-                "The firmware is too large",
+                "the firmware is too large",
                 why=f"it spans from 0x{base:x} to 0x{address + len(content):x}, "
                 f"more than {LARGEST_SPAN >> 20} MiB",
                 hint="leave option bytes and other far regions out of the file",

@@ -77,15 +77,15 @@ class PublicKey:
 
         if b"PRIVATE KEY-----" in pem:
             raise ImageError(
-                "This is a private key where a public one belongs",
+                "this is a private key where a public one belongs",
                 hint="give the .pub.pem file that lies beside it",
             )
         if pem.count(b"-----BEGIN ") != 1:
-            raise ImageError("This is not one public key in PEM")
+            raise ImageError("this is not one public key in PEM")
         try:
             key = load_pem_public_key(pem)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise ImageError("This is not a public key in PEM", why=str(error)) from error
+            raise ImageError("this is not a public key in PEM", why=str(error)) from error
         return cls(*_described(key))
 
     @cached_property
@@ -135,7 +135,7 @@ class PublicKey:
             _verify(key, signature, digest)
         except InvalidSignature as error:
             raise ImageRejected(
-                "The signature does not verify",
+                "the signature does not verify",
                 why=f"{self.algorithm} key {self.key_hash.hex()[:16]} did not make it",
             ) from error
 
@@ -147,11 +147,11 @@ class PublicKey:
         try:
             key = load_der_public_key(self.encoded)
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise ImageError("This is not an encoded public key", why=str(error)) from error
+            raise ImageError("this is not an encoded public key", why=str(error)) from error
         algorithm, encoded = _described(key)
         if (algorithm, encoded) != (self.algorithm, self.encoded):
             raise ImageError(
-                f"This is not an {self.algorithm} key", why=f"it is {algorithm}, or encoded twice"
+                f"this is not an {self.algorithm} key", why=f"it is {algorithm}, or encoded twice"
             )
         return key  # type: ignore[return-value]  # _described raised on any other type
 
@@ -163,7 +163,7 @@ def _described(key: object) -> tuple[Algorithm, bytes]:
 
     if isinstance(key, ec.EllipticCurvePublicKey):
         if not isinstance(key.curve, ec.SECP256R1):
-            raise ImageError("Images cannot be signed with this key", why=f"curve {key.curve.name}")
+            raise ImageError("images cannot be signed with this key", why=f"curve {key.curve.name}")
         return Algorithm.ECDSA_P256, key.public_bytes(
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         )
@@ -173,7 +173,7 @@ def _described(key: object) -> tuple[Algorithm, bytes]:
     if isinstance(key, rsa.RSAPublicKey):
         return _rsa_algorithm(key), key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
     raise ImageError(
-        "Images cannot be signed with this kind of key", why=f"it is a {type(key).__name__}"
+        "images cannot be signed with this kind of key", why=f"it is a {type(key).__name__}"
     )
 
 
@@ -181,7 +181,7 @@ def _refuse_small_order(point: bytes) -> None:
     """Refuse the few points for which anybody can write a signature that verifies."""
     if point[:-1] + bytes([point[-1] & 0x7F]) in _SMALL_ORDER_POINTS:
         raise ImageError(
-            "This is a worthless Ed25519 key", why="its point has a small order: no secret needed"
+            "this is a worthless Ed25519 key", why="its point has a small order: no secret needed"
         )
 
 
@@ -189,13 +189,13 @@ def _rsa_algorithm(key: RSAPublicKey) -> Algorithm:
     algorithm = {2048: Algorithm.RSA_2048, 3072: Algorithm.RSA_3072}.get(key.key_size)
     if algorithm is None:
         raise ImageError(
-            "Images cannot be signed with this RSA key",
+            "images cannot be signed with this RSA key",
             why=f"it has {key.key_size} bits; MCUboot takes 2048 or 3072",
         )
     exponent = key.public_numbers().e
     if exponent != _RSA_EXPONENT:
         raise ImageError(
-            "Images cannot be signed with this RSA key",
+            "images cannot be signed with this RSA key",
             why=f"its exponent is {exponent} instead of {_RSA_EXPONENT}",
         )
     return algorithm
@@ -211,7 +211,7 @@ def _verify(key: _Loaded, signature: bytes, digest: bytes) -> None:
         key.verify(signature, digest)
         return
     if len(digest) != sha256().digest_size:
-        raise ImageRejected("A digest has the wrong size", why=f"{len(digest)} bytes")
+        raise ImageRejected("a digest has the wrong size", why=f"{len(digest)} bytes")
     if isinstance(key, ec.EllipticCurvePublicKey):
         check_ecdsa_signature(signature)
         key.verify(signature, digest, ec.ECDSA(Prehashed(SHA256())))

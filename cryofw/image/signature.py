@@ -60,4 +60,4 @@ def _skip_integer(name: str, data: bytes) -> bytes:
 
 
 def _malformed(why: str) -> ImageRejected:
-    return ImageRejected("The signature is malformed", why=why)
+    return ImageRejected("the signature is malformed", why=why)

@@ -109,7 +109,7 @@ def encode_area(magic: int, tlvs: Iterable[Tlv]) -> bytes:
     records = b"".join(tlv.encoded for tlv in tlvs)
     total = INFO_SIZE + len(records)
     if total > AREA_LIMIT:
-        raise ImageError("The TLV area is too large", why=f"{total} bytes, at most {AREA_LIMIT}")
+        raise ImageError("the TLV area is too large", why=f"{total} bytes, at most {AREA_LIMIT}")
     return _PAIR.pack(magic, total) + records
 
 
@@ -121,13 +121,13 @@ def read_area_info(data: bytes, offset: int) -> tuple[int, int]:
     """
     if offset + INFO_SIZE > len(data):
         raise ImageError(
-            "The image is cut off",
+            "the image is cut off",
             why=f"its TLV area should begin at byte {offset}, the file has {len(data)} bytes",
         )
     magic, total = _PAIR.unpack_from(data, offset)
     if total < INFO_SIZE or offset + total > len(data):
         raise ImageError(
-            "The size of a TLV area is wrong",
+            "the size of a TLV area is wrong",
             why=f"the area at byte {offset} claims {total} bytes of {len(data) - offset}",
         )
     return magic, total
@@ -143,7 +143,7 @@ def decode_records(data: bytes, start: int, end: int) -> tuple[Tlv, ...]:
     while start < end:
         if start + _PAIR.size > end:
             raise ImageError(
-                "A TLV area ends inside a record", why=f"{end - start} bytes left at byte {start}"
+                "a TLV area ends inside a record", why=f"{end - start} bytes left at byte {start}"
             )
         kind, length = _PAIR.unpack_from(data, start)
         start += _PAIR.size

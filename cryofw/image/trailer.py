@@ -39,11 +39,11 @@ class TrailerLayout:
 
     def __post_init__(self) -> None:
         if self.align not in ALIGNMENTS:
-            raise ImageError(f"The flash alignment {self.align} is not one of {ALIGNMENTS}")
+            raise ImageError(f"the flash alignment {self.align} is not one of {ALIGNMENTS}")
         if self.max_align is not None and self.max_align not in MAX_ALIGNMENTS:
-            raise ImageError(f"The largest alignment {self.max_align} is not in {MAX_ALIGNMENTS}")
+            raise ImageError(f"the largest alignment {self.max_align} is not in {MAX_ALIGNMENTS}")
         if not 1 <= self.max_sectors <= 0xFFFF:
-            raise ImageError(f"A slot of {self.max_sectors} sectors makes no sense")
+            raise ImageError(f"a slot of {self.max_sectors} sectors makes no sense")
 
     @property
     def widest(self) -> int:
@@ -91,14 +91,14 @@ def read_padding(padding: bytes, erased: int) -> bool:
     widest = _widest_of(padding)
     if widest is None or len(padding) < TrailerLayout(8, widest, overwrite_only=True).size:
         raise ImageRejected(
-            "Bytes follow the image that do not belong to it",
+            "bytes follow the image that do not belong to it",
             why=f"{len(padding)} bytes that are no trailer of a slot",
         )
     for confirm in (False, True) if erased else (False,):
         if padding == pad_to_slot(len(padding), widest=widest, erased=erased, confirm=confirm):
             return confirm
     raise ImageRejected(
-        "Bytes follow the image that do not belong to it",
+        "bytes follow the image that do not belong to it",
         why=f"the padding is not erased flash (0x{erased:02x}) with a trailer",
     )
 

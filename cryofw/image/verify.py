@@ -79,7 +79,7 @@ def verify_image(
     key = _signer(image, keys)
     if image.hash != image.digest:
         raise ImageRejected(
-            "The image is damaged",
+            "the image is damaged",
             why=f"its hash is {image.digest.hex()}, it claims {image.hash.hex()}",
         )
     key.verify_digest(image.tlvs[2].value, image.digest)
@@ -94,7 +94,7 @@ def check_keys(keys: Sequence[PublicKey]) -> None:
     """
     if not keys:
         raise ImageRejected(
-            "Nothing verifies without a key",
+            "nothing verifies without a key",
             why="no public key was given",
             hint="name the keyring, or a .pub.pem file",
         )
@@ -118,15 +118,15 @@ def _check_flags(image: Image) -> None:
     flags = image.flags
     if flags & ENCRYPTED:
         raise ImageRejected(
-            "The image is encrypted", why="its body cannot be checked: not supported yet"
+            "the image is encrypted", why="its body cannot be checked: not supported yet"
         )
     if flags & COMPRESSED:
-        raise ImageRejected("The image is compressed", why="not supported")
+        raise ImageRejected("the image is compressed", why="not supported")
     if flags & ~ALL_FLAGS:
         names = ", ".join(HeaderFlag.names(flags & ~ALL_FLAGS))
-        raise ImageRejected("The image has unknown flags", why=names)
+        raise ImageRejected("the image has unknown flags", why=names)
     if image.header.reserved:
-        raise ImageRejected("A reserved field of the image header is not zero")
+        raise ImageRejected("a reserved field of the image header is not zero")
 
 
 def _check_protected(image: Image) -> None:
@@ -148,10 +148,10 @@ def _check_unprotected(image: Image) -> None:
         if types.count(kind) > 1:
             raise ImageRejected(f"TLV {type_name(kind)} is there twice")
     if sum(kind in _SIGNATURE_TYPES for kind in types) > 1:
-        raise ImageRejected("The image has two signatures")
+        raise ImageRejected("the image has two signatures")
     if len(types) != 3 or types[:2] != [TlvType.SHA256, TlvType.KEYHASH]:
         raise ImageRejected(
-            "The image is not signed"
+            "the image is not signed"
             if not _SIGNATURE_TYPES & set(types)
             else "The image's signature records are not as they must be",
             why="expected hash, key hash and signature, found "
@@ -182,14 +182,14 @@ def _signer(image: Image, keys: Sequence[PublicKey]) -> PublicKey:
     key = next((key for key in keys if key.key_hash == image.key_hash), None)
     if key is None:
         raise ImageRejected(
-            "The image is signed with a key that is not trusted",
+            "the image is signed with a key that is not trusted",
             why=f"it names key {image.key_hash.hex() or 'nothing'}, "
             f"trusted: {', '.join(known.key_hash.hex()[:16] for known in keys)}",
         )
     kind = image.tlvs[2].type
     if kind != key.algorithm.signature_type:
         raise ImageRejected(
-            "The signature is of another kind than its key",
+            "the signature is of another kind than its key",
             why=f"{type_name(kind)} by a key of {key.algorithm}",
         )
     return key
@@ -200,20 +200,20 @@ def _check_padding(image: Image, slot_size: int | None, erased_value: int) -> bo
     if not image.padding:
         if slot_size is not None and image.size + _SMALLEST_TRAILER > slot_size:
             raise ImageRejected(
-                "The image does not fit the slot",
+                "the image does not fit the slot",
                 why=f"{image.size} bytes and a trailer into {slot_size}",
             )
         return False
     confirmed = read_padding(image.padding, erased_value)
     if slot_size is None:
         raise ImageRejected(
-            "The file is padded to a slot whose size is not known",
+            "the file is padded to a slot whose size is not known",
             why=f"no signature covers its {len(image.padding)} bytes of padding",
             hint=f"name the slot size ({len(image.data)}), or sign without padding",
         )
     if len(image.data) != slot_size:
         raise ImageRejected(
-            "The file is padded to another slot size",
+            "the file is padded to another slot size",
             why=f"{len(image.data)} bytes instead of {slot_size}",
         )
     return confirmed
@@ -223,7 +223,7 @@ def _refuse_published(key_hash: bytes) -> None:
     name = PUBLISHED_KEYS.get(key_hash)
     if name:
         raise ImageRejected(
-            "A published development key of MCUboot proves nothing",
+            "a published development key of MCUboot proves nothing",
             why=f"anyone can sign with {name} (GHSA-gcxh-546h-phg4)",
             hint="sign with a key of your own",
         )

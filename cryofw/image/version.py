@@ -36,7 +36,7 @@ class Version:
             value: int = getattr(self, name)
             if not 0 <= value <= limit:
                 raise ImageError(
-                    "The version does not fit an image header",
+                    "the version does not fit an image header",
                     why=f"{name} is {value}, its field holds 0 to {limit}",
                 )
 

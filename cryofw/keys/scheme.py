@@ -88,4 +88,7 @@ def _file_path(rest: str) -> Path:
         if not rest.startswith("///"):
             raise KeyringError(f"file:{rest} names a host; write file:///path or file:path")
         rest = rest[2:]
-    return Path(rest)
+    path = Path(rest)
+    if not path.name or path.name == "..":
+        raise KeyringError(f"file:{rest} names no file")
+    return path

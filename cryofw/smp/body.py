@@ -43,7 +43,7 @@ def encode_body(body: Mapping[str, object]) -> bytes:
     try:
         return cbor2.dumps(body)
     except (cbor2.CBOREncodeError, RecursionError, OverflowError) as error:
-        raise MessageError("The SMP body cannot be encoded", why=str(error)) from error
+        raise MessageError("the SMP body cannot be encoded", why=str(error)) from error
 
 
 def decode_body(payload: bytes) -> Mapping[str, object]:
@@ -58,9 +58,9 @@ def decode_body(payload: bytes) -> Mapping[str, object]:
     try:
         body = cbor2.loads(payload)
     except (cbor2.CBORDecodeError, RecursionError, ValueError, TypeError) as error:
-        raise MessageError("The SMP body is not readable CBOR", why=str(error)) from error
+        raise MessageError("the SMP body is not readable CBOR", why=str(error)) from error
     if not isinstance(body, dict):
-        raise MessageError("The SMP body is not a CBOR map", why=f"it is a {type(body).__name__}")
+        raise MessageError("the SMP body is not a CBOR map", why=f"it is a {type(body).__name__}")
     return cast("dict[str, object]", body)
 
 
@@ -119,4 +119,4 @@ def _items_inside(major: int, argument: int, depth: int, remaining: int) -> int:
 
 
 def _unreadable(why: str) -> MessageError:
-    return MessageError("The SMP body is not readable CBOR", why=why)
+    return MessageError("the SMP body is not readable CBOR", why=why)

@@ -158,7 +158,7 @@ class ClientConnection:
 
     def _free_seq(self) -> int:
         if len(self._outstanding) >= _SEQ_COUNT:
-            raise MessageError("No SMP sequence number is free", why="256 requests are outstanding")
+            raise MessageError("no SMP sequence number is free", why="256 requests are outstanding")
         seq = self._next_seq
         while seq in self._outstanding:
             seq = (seq + 1) % _SEQ_COUNT

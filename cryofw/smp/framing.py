@@ -90,7 +90,7 @@ def encode_frame(message: bytes) -> bytes:
     """
     size = len(message)
     if size > MAX_MESSAGE:
-        raise MessageError("The SMP message is too long", why=f"{size} bytes of {MAX_MESSAGE}")
+        raise MessageError("the SMP message is too long", why=f"{size} bytes of {MAX_MESSAGE}")
     crc = crc_hqx(message, 0)
     packet = (size + 2).to_bytes(2, "big") + message + crc.to_bytes(2, "big")
     text = b2a_base64(packet, newline=False)

@@ -76,7 +76,7 @@ class Header:
         try:
             return _HEADER.pack(first, self.flags, self.length, self.group, self.seq, self.command)
         except struct.error as error:
-            raise MessageError("The SMP header cannot be encoded", why=str(error)) from error
+            raise MessageError("the SMP header cannot be encoded", why=str(error)) from error
 
     @classmethod
     def decode(cls, data: bytes) -> Header:
@@ -89,7 +89,7 @@ class Header:
             first, flags, length, group, seq, command = _HEADER.unpack_from(data)
         except struct.error:
             raise MessageError(
-                "The SMP message is cut", why=f"{len(data)} bytes, the header takes {HEADER_SIZE}"
+                "the SMP message is cut", why=f"{len(data)} bytes, the header takes {HEADER_SIZE}"
             ) from None
         version = (first >> 3 & 0x03) + 1
         return cls(first & 0x07, version, flags, length, group, seq, command, first >> 5)
@@ -164,4 +164,4 @@ class Request:
         try:
             return _HEADER.pack(first, 0, len(payload), self.group, seq, self.command) + payload
         except struct.error as error:
-            raise MessageError("The SMP request cannot be encoded", why=str(error)) from error
+            raise MessageError("the SMP request cannot be encoded", why=str(error)) from error

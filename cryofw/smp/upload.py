@@ -56,12 +56,12 @@ class UploadPlan:
         """
         plan = cls(data, sha256(data).digest(), max_packet, image, upgrade, alignment)
         if not data:
-            raise MessageError("There is nothing to upload", why="the image is empty")
+            raise MessageError("there is nothing to upload", why="the image is empty")
         first = plan._data_size(0)  # the smallest chunk: it carries length and hash too
         last = plan._data_size(len(data) - 1)
         if first < 1 or last < 1:
             raise MessageError(
-                "The device's buffer is too small for an upload",
+                "the device's buffer is too small for an upload",
                 why=f"packets of {max_packet} bytes, chunks a multiple of {alignment}",
             )
         return plan
@@ -92,7 +92,7 @@ class UploadPlan:
         """
         if not 0 <= off < self.size:
             raise MessageError(
-                "The device asks for a byte that the image does not have",
+                "the device asks for a byte that the image does not have",
                 why=f"off {off} of {self.size} bytes",
             )
         return min(off + self._data_size(off), self.size)

@@ -103,9 +103,9 @@ class DescriptorStream:
 
     def _lost(self, error: OSError) -> StreamLost:
         return StreamLost(
-            f"The line on {self._name} broke",
+            f"the line on {self._name} broke",
             why=error.strerror or str(error),
-            hint="Check the cable and the adapter's power; `dmesg` says whether it disconnected.",
+            hint="check the cable and the adapter's power; `dmesg` says whether it disconnected.",
         )
 
 

@@ -33,9 +33,9 @@ class PortLocked(Refused):
     def __init__(self, url: str, holder: Holder | None) -> None:
         who = f"process {holder.pid} ({holder.command})" if holder else "another process"
         super().__init__(
-            f"Port {url} is in use",
+            f"port {url} is in use",
             why=f"{who} holds it",
-            hint="Wait until it has finished. A killed holder frees the port by itself.",
+            hint="wait until it has finished. A killed holder frees the port by itself.",
         )
         self.holder = holder
 
@@ -172,9 +172,9 @@ class PortLock:
 
     def _unusable(self, error: OSError) -> Refused:
         return Refused(
-            f"Cannot lock port {self._url}",
+            f"cannot lock port {self._url}",
             why=f"{self._directory}: {error.strerror}",
-            hint="Without a lock two programs could write to one device; "
+            hint="without a lock two programs could write to one device; "
             "name a lock directory that you may write to.",
         )
 

@@ -77,7 +77,7 @@ class PortOpener:
             raise
         except _NoSuchHandler as error:
             raise UnknownPort(
-                f"No such kind of port: {url}",
+                f"no such kind of port: {url}",
                 why=str(error),
                 hint="A port is a device path, socket://HOST:PORT, rfc2217://HOST:PORT "
                 "or sim://NAME.",
@@ -164,4 +164,4 @@ def _unavailable(url: str, error: Exception) -> PortUnavailable:
         if number == errno.ENOENT and not Path(url).parent.exists():
             hint = f"{Path(url).parent} does not exist: is any serial adapter plugged in?"
     why = os.strerror(number) if number else str(error)
-    return PortUnavailable(f"Cannot open {url}", why=why, hint=hint.replace("PORT`", f"{url}`"))
+    return PortUnavailable(f"cannot open {url}", why=why, hint=hint.replace("PORT`", f"{url}`"))

@@ -35,9 +35,9 @@ class PtyPort:
     def __init__(self, link: Path | None = None) -> None:
         if link is not None and link.exists() and not link.is_symlink():
             raise Refused(
-                f"Cannot put a port at {link}",
+                f"cannot put a port at {link}",
                 why="a file is there",
-                hint="Name another path, or remove the file.",
+                hint="name another path, or remove the file.",
             )
         master, self._slave = pty.openpty()
         tty.setraw(self._slave)

@@ -111,7 +111,7 @@ class ThreadedStream:
 
     def _lost(self, why: str) -> StreamLost:
         return StreamLost(
-            f"The line on {self._name} broke",
+            f"the line on {self._name} broke",
             why=why,
-            hint="Check the terminal server and the network between it and this host.",
+            hint="check the terminal server and the network between it and this host.",
         )

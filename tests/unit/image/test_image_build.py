@@ -167,7 +167,7 @@ def test_refuses_to_build(payload: bytes, changes: dict[str, Any], reason: str) 
         ({"slot_size": -4096}, "32 bits"),
         ({"pad": True}, "needs the slot size"),
         ({"confirm": True}, "needs the slot size"),
-        ({"erased_value": 7}, "Erased flash"),
+        ({"erased_value": 7}, "erased flash"),
         ({"board": ""}, "board name"),
         ({"board": "ä" * 33}, "board name"),
         ({"vendor_tlvs": (Tlv(0x50, b""),)}, "vendor"),

@@ -141,7 +141,7 @@ def test_lock_files_are_private(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(Refused, match="Cannot lock"):
+    with pytest.raises(Refused, match="cannot lock"):
         PortLock("sim://c1-a", tmp_path / "file" / "locks").acquire()
 
 
@@ -152,7 +152,7 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
         name = next((tmp_path / "locks").iterdir()).name
     (tmp_path / "locks" / name).unlink()
     (tmp_path / "locks" / name).symlink_to(victim)
-    with pytest.raises(Refused, match="Cannot lock"):
+    with pytest.raises(Refused, match="cannot lock"):
         PortLock("sim://c1-a", tmp_path / "locks").acquire()
     assert victim.read_text() == "data"
 

@@ -117,7 +117,7 @@ async def test_a_port_is_opened_once() -> None:
     port = PtyPort()
     opener = PortOpener()
     stream = await opener.open(port.path, baud=115200)
-    with pytest.raises(PortUnavailable, match="Cannot open"):
+    with pytest.raises(PortUnavailable, match="cannot open"):
         await opener.open(port.path, baud=115200)
     await stream.close()
     again = await opener.open(port.path, baud=115200)
