@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryofw.rollout.story import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -115,16 +117,11 @@ def _told(record: Record, versions: Mapping[str, str]) -> StoryLine:
         n=record.n,
         day=record.t[:10],
         time=record.t[11:19],
-        who=_printable(by),
-        rollout=_printable(record.rollout),
-        text=_printable(text),
-        reasons=tuple(_printable(reason) for reason in reasons),
+        who=printable(by),
+        rollout=printable(record.rollout),
+        text=printable(text),
+        reasons=tuple(printable(reason) for reason in reasons),
     )
-
-
-def _printable(text: str) -> str:
-    """Devices and people wrote it: nothing of it may steer the reader's terminal."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 class _Words(dict[str, object]):

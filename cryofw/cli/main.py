@@ -99,10 +99,15 @@ def _report(what: str, why: str, hint: str) -> None:
 
     output = Output(sys.stderr)
     lines = [f"{output.style('error:', 'red', bold=True)} {what}"]
-    lines += [f"  {line}" for line in why.splitlines()]
+    # A device may have worded it: nothing of it may steer the reader's terminal.
+    lines += [f"  {_printable(line)}" for line in why.splitlines()]
     if hint:
         lines.append(f"{output.style('hint:', 'cyan')} {hint}")
     output.line("\n".join(lines))
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _usage_sentence(error: click.UsageError) -> str:

@@ -173,7 +173,8 @@ def show_summary(output: Output, state: RolloutState) -> None:
     for progress in state.devices.values():
         status = _STATE_STATUS.get(progress.state, Status.RUNNING)
         running = names(progress.known_hash)
-        why = progress.why if progress.state is not DeviceState.PENDING else "not reached"
+        pending = progress.state is DeviceState.PENDING
+        why = "not reached" if pending else story.printable(progress.why)
         mark = output.mark(status, f"{progress.state.value:<13}")
         rows.append((progress.planned.cryostat, progress.name, running, f"{mark} {why}"))
     output.table(("cryostat", "device", "runs", "state and why"), rows)
@@ -181,7 +182,8 @@ def show_summary(output: Output, state: RolloutState) -> None:
     _show_end(output, state)
     stuck = [p for p in state.devices.values() if p.quarantined]
     for progress in stuck:
-        output.status(Status.FAILED, "quarantine", f"{progress.name}: {progress.why}")
+        why = story.printable(progress.why)
+        output.status(Status.FAILED, "quarantine", f"{progress.name}: {why}")
         output.line(f"  next: {progress.hint or 'see to it, then `cryofw quarantine clear`'}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -47,8 +47,13 @@ def tell(step: Step, version: Callable[[str], str] = lambda image_hash: image_ha
     for known in (_of_person, _of_device, _of_decision):
         line = known(step, version)
         if line is not None:
-            return line
+            return replace(line, text=printable(line.text))
     return Line(Tone.QUIET, step.kind, "", routine=True)
+
+
+def printable(text: str) -> str:
+    """Devices and people wrote it: nothing of it may steer the reader's terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 _INTENTS: dict[type[c.Command], str] = {
