@@ -239,6 +239,8 @@ class Library:
             return None
         if self._known.get((body["data"][:32], body["len"]), 0) >= len(image):
             return None  # all of it was recorded, so the request's hash is wrong on purpose
+        if "good sha" in step.name:
+            image = bytes(self._data[body["data"][:32], body["len"]])
         return sha, self._shas.setdefault(sha, hashlib.sha256(image).digest())
 
     def provision(self, facts: Mapping[str, Any]) -> bytes:
@@ -359,14 +361,13 @@ class Replay:
                 self.rig = self._fresh()
                 self.rig.controller.power_on()
                 self.rig.timers.advance(BOOTED_S)
-            gap = (
+            unrecorded = (
                 previous is None
                 or previous.recording != step.recording
-                or previous.scenario != step.scenario
                 or previous.id + 1 != step.id
             )
-            if gap:
-                self._synchronize(index)
+            if unrecorded or (previous and previous.scenario != step.scenario):
+                self._synchronize(index, unrecorded=unrecorded)
             if step.console is None:
                 self._exchange(index, step)
             else:
@@ -390,7 +391,7 @@ class Replay:
             ):
                 return
 
-    def _synchronize(self, index: int) -> None:
+    def _synchronize(self, index: int, *, unrecorded: bool) -> None:
         first = self.steps[index]
         if first.console is not None:
             self._synchronize_before_boot(index)
@@ -398,9 +399,39 @@ class Replay:
         window = list(self._until_change(index))
         answers = [step.answer for step in window if is_state_read(step)]
         answers.sort(key=lambda answer: "splitStatus" not in answer)
-        consoles = [step.console for step in window if step.console]
+        console = self._next_boot(index)
         if answers:
-            self._enter(answers[0], consoles[0] if consoles else ())
+            self._enter(answers[0], console)
+        elif unrecorded and (before := self._state_before(index)):
+            self._enter(before, console)
+        elif unrecorded and is_upload(first) and first.answer.get("rc") == 0:
+            self._erase()
+            self._boot()  # only serial recovery says so, and it needs nothing in the slots
+
+    def _next_boot(self, index: int) -> Sequence[str]:
+        """What the console shows at the next boot: the trailer of slot 0 is as it was before."""
+        for step in self.steps[index:]:
+            if step.recording != self.steps[index].recording:
+                break
+            if any("Primary image" in line for line in step.console or ()):
+                return step.console or ()
+        return ()
+
+    def _state_before(self, index: int) -> Mapping[str, Any] | None:
+        """What a state answer that follows a change says about the time before it."""
+        uploaded = False
+        for step in self.steps[index:]:
+            if step.recording != self.steps[index].recording or step.console is not None:
+                return None
+            uploaded = uploaded or is_upload(step)
+            if is_state_answer(step) and "splitStatus" in step.answer:
+                images = [
+                    image | {"pending": False, "permanent": False}
+                    for image in step.answer["images"]
+                    if image["slot"] == 0 or not uploaded
+                ]
+                return {"images": images, "splitStatus": 0}
+        return None
 
     def _synchronize_before_boot(self, index: int) -> None:
         """The console shows both trailers as they were before; the images after are known."""
@@ -456,8 +487,9 @@ class Replay:
             self._write_trailer(0, "magic=good swap_type=0x2 copy_done=0x1 image_ok=0x3")
             self._start_application()
         else:
-            if console:
-                self._write_trailers(console)
+            for line in console:
+                if "Primary image" in line and "image_ok=0x1" in line:
+                    self._write_trailer(0, line)
             self._boot()
 
     def _start_application(self) -> None:
@@ -519,7 +551,8 @@ class Replay:
             data = self.upload[offset : min(until, offset + 128)]
             self._ask(2, 1, 1, {"off": offset, "data": data})
             progress = state.recovery if state.mode is Mode.RECOVERY else state.upload
-            assert progress.offset > offset
+            if progress.offset <= offset:
+                return  # refused: the comparison will show it
 
     def _exchange(self, index: int, step: Step) -> None:
         self._pass_time(step)
@@ -554,9 +587,9 @@ class Replay:
             return
         if any("secondary slot is not valid" in line for line in following.console):
             found = self.rig.controller.board.image(1)
-            assert isinstance(found, SlotImage)
-            data = self.rig.slot(1).read(0, found.size)
-            self.refused.add(hashlib.sha256(data).digest())
+            if isinstance(found, SlotImage):
+                data = self.rig.slot(1).read(0, found.size)
+                self.refused.add(hashlib.sha256(data).digest())
 
     def _learn_behaviour(self, index: int) -> None:
         """A recorded firmware that says nothing after its boot hangs."""
