@@ -170,7 +170,8 @@ def show_summary(output: Output, state: RolloutState) -> None:
     names = VersionNames(state.plan)
     output.line()
     rows = []
-    for progress in state.devices.values():
+    ordered = [name for stage in state.plan.stages for name in stage.devices]
+    for progress in state.members(ordered):
         status = _STATE_STATUS.get(progress.state, Status.RUNNING)
         running = names(progress.known_hash)
         pending = progress.state is DeviceState.PENDING

@@ -75,10 +75,19 @@ class PlanRefused(Refused):
     def __init__(self, reasons: Sequence[str], hint: str) -> None:
         super().__init__(
             "this rollout is refused; nothing was sent to any device",
-            why="\n".join(f"- {reason}" for reason in reasons),
+            why="\n".join(f"- {reason}" for reason in _grouped(reasons)),
             hint=hint,
         )
         self.reasons = tuple(reasons)
+
+
+def _grouped(reasons: Sequence[str]) -> list[str]:
+    """One line for devices that have the same reason."""
+    names: dict[str, list[str]] = {}
+    for reason in reasons:
+        name, _, text = reason.partition(": ")
+        names.setdefault(text, []).append(name)
+    return [f"{' '.join(who)}: {text}" if text else " ".join(who) for text, who in names.items()]
 
 
 def make_plan(
