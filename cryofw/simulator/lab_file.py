@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from cryofw.errors import BadInput, Refused
 from cryofw.image import PublicKey
-from cryofw.simulator.flash_storage import FileStorage, storage_unusable
+from cryofw.simulator.flash import Flash
+from cryofw.simulator.flash_storage import FileStorage, MemoryStorage, storage_unusable
 from cryofw.simulator.lab_store import Kind
+from cryofw.simulator.mcuboot import Bootloader
 from cryofw.simulator.spec import (
     BootloaderConfig,
     ControllerSpec,
@@ -67,11 +69,16 @@ def check_delivery(image: bytes, spec: LabSpec, keys: Sequence[PublicKey]) -> No
         BadInput: they have not, or would not.
     """
     spec.check()
-    smallest = min((one.slot_size for one in spec.controllers), default=len(image))
-    if len(image) > smallest or not SignatureCheck(keys)(image):
+    validator = SignatureCheck(keys)
+    for slot_size, sector_size in {(one.slot_size, one.sector_size) for one in spec.controllers}:
+        storage = MemoryStorage(2 * slot_size)
+        storage.write(0, image[:slot_size])
+        flash = Flash(storage, sector_size=sector_size)
+        if len(image) <= slot_size and Bootloader(flash, validator).is_valid(0):
+            continue
         raise BadInput(
             "the devices of the simulated lab would not start this factory image",
-            why="it is no valid image, is not signed by their key, or is larger than a slot",
+            why="it is no valid image, is not signed by their key, or does not fit a slot",
             hint="sign it with the image key of the keyring, and give that key's public half",
         )
 

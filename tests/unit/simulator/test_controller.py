@@ -408,3 +408,33 @@ def test_bytes_take_their_time(bench: Bench) -> None:
     bench.controller.line.set_baud(1200)
     assert bench.ask(Op.READ, 64, 0, wait_s=0.3) is None
     assert bench.ask(Op.READ, 64, 0, wait_s=3) is not None
+
+
+def test_firmware_that_drops_heartbeats(bench: Bench) -> None:
+    bench.build(bench.image("1.0.0"))
+    bench.test_boot(bench.image("1.1.0", drop_beats=0.5))
+    beats = [bench.ask(Op.READ, 64, 0) for _ in range(60)]
+    assert 10 < beats.count(None) < 50
+    assert bench.read(0, 0, d="x") == {"r": "x"}
+
+
+@pytest.mark.parametrize(
+    ("op", "command", "body"),
+    [
+        (Op.READ, 1, {"names": "snr"}),
+        (Op.WRITE, 2, {}),
+        (Op.WRITE, 2, {"id": -1}),
+        (Op.WRITE, 5, {"owner": "anna@lab", "rollout": "r-1", "token": 1}),
+        (Op.WRITE, 5, {"owner": "anna@lab", "rollout": "r-1", "token": "1", "ttl": 5}),
+    ],
+)
+def test_malformed_requests_of_group_64(
+    bench: Bench, op: Op, command: int, body: dict[str, Any]
+) -> None:
+    bench.build(bench.image("1.0.0"))
+    assert bench.ask(op, 64, command, body) == {"rc": 3}
+
+
+def test_unknown_metrics_are_left_out(bench: Bench) -> None:
+    bench.build(bench.image("1.0.0"))
+    assert bench.read(64, 1, names=["adc_enob", "colour"])["m"].keys() == {"adc_enob"}

@@ -210,6 +210,15 @@ def test_factory_image_must_boot(tmp_path: Path, image_keys: Keys, simulated_ima
     assert not (tmp_path / "sim").exists()
 
 
+def test_factory_image_must_fit_with_its_trailer(key: PublicKey, simulated_image: Make) -> None:
+    image = simulated_image("1.0.0")
+    tight = LabSpec((ControllerSpec("c1-a", slot_size=8192, sector_size=4096),))
+    with pytest.raises(BadInput, match="factory image"):
+        SimulatedLab.in_memory(tight, factory_image=image, public_keys=[key])
+    small = LabSpec((ControllerSpec("c1-a", slot_size=16384, sector_size=4096),))
+    assert SimulatedLab.in_memory(small, factory_image=image, public_keys=[key]).names == ("c1-a",)
+
+
 @pytest.mark.parametrize(
     "controllers",
     [
