@@ -75,6 +75,8 @@ def _timed(command: str) -> tuple[int, float]:
     began_s = time.monotonic()
     try:
         code = subprocess.run([program, *rest], cwd=ROOT, env=environ).returncode
+        if code < 0:
+            print(f"{program} was killed by signal {-code}", file=sys.stderr, flush=True)
     except FileNotFoundError:
         print(f"{program} is missing: pip install -e '.[test]'", file=sys.stderr, flush=True)
         code = 1

@@ -7,6 +7,7 @@ import resource
 import stat
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,40 +148,47 @@ def test_lock_between_processes_names_the_holder(tmp_path: Path) -> None:
             assert (tmp_path / "journal.jsonl.lock").read_text().count(str(os.getpid())) == 1
 
 
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[FileStorage]:
-    """A storage whose files may not grow beyond 4000 bytes: the kernel refuses the rest."""
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond 4000 bytes: the kernel refuses the rest.
+
+    Not a fixture: pytest reports a test before it tears fixtures down, and its own output may go
+    to a file that is longer.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
-    yield FileStorage(tmp_path)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_full_disk_stops_the_journal_and_loses_nothing(
-    full_disk: FileStorage, clock: Clock
-) -> None:
-    journal = Journal.open(full_disk, clock=clock, who="me")
+def test_full_disk_stops_the_journal_and_loses_nothing(tmp_path: Path, clock: Clock) -> None:
+    storage = FileStorage(tmp_path)
+    journal = Journal.open(storage, clock=clock, who="me")
     acknowledged = 0
-    with pytest.raises(JournalWriteFailed, match="File too large"):  # noqa: PT012  # until it is full
-        while True:
-            journal.append("a", text="x" * 100)
-            acknowledged += 1
-    with pytest.raises(JournalWriteFailed, match="earlier write failed"):
-        journal.append("b")
-    journal.close()
+    with full_disk():
+        with pytest.raises(JournalWriteFailed, match="File too large"):  # noqa: PT012  # until full
+            while True:
+                journal.append("a", text="x" * 100)
+                acknowledged += 1
+        with pytest.raises(JournalWriteFailed, match="earlier write failed"):
+            journal.append("b")
+        journal.close()
     assert 10 < acknowledged < 40
-    loaded = read_journal(full_disk)
+    loaded = read_journal(storage)
     assert len(loaded.records) == acknowledged
 
 
-def test_atomic_write_on_a_full_disk_keeps_the_old_bytes(full_disk: FileStorage) -> None:
-    full_disk.write_atomic("c", b"old")
-    with pytest.raises(StorageFailed, match="File too large") as caught:
-        full_disk.write_atomic("c", b"x" * 5000)
+def test_atomic_write_on_a_full_disk_keeps_the_old_bytes(tmp_path: Path) -> None:
+    storage = FileStorage(tmp_path)
+    storage.write_atomic("c", b"old")
+    with full_disk(), pytest.raises(StorageFailed, match="File too large") as caught:
+        storage.write_atomic("c", b"x" * 5000)
     assert caught.value.exit_code == 75
-    assert full_disk.read("c") == b"old"
-    assert full_disk.list() == ["c"]
-    assert [path.name for path in full_disk.directory.iterdir()] == ["c"]
+    assert storage.read("c") == b"old"
+    assert storage.list() == ["c"]
+    assert [path.name for path in storage.directory.iterdir()] == ["c"]
 
 
 def test_journal_survives_kill_9_between_any_two_appends(tmp_path: Path) -> None:
