@@ -1,7 +1,7 @@
 """The one tree of errors: what happened, why, and the next step.
 
 Every error that a user can meet is a `CryofwError`. Each branch has one documented exit code
-(docs/exit-codes in the README); `cli.main` is the only place that turns an error into an exit.
+(docs/operating.md); `cli.main` is the only place that turns an error into an exit.
 A room derives its own errors from the branch that fits, so that a caller can tell them apart.
 """
 
