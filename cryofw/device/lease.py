@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryofw.device.errors import LeaseRefused, RequestFailed
+from cryofw.device.errors import DeviceSilent, LeaseRefused, RequestFailed
+from cryofw.device.examination import require_application
 from cryofw.device.rejection import rejection, unsupported
 from cryofw.smp import messages
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from cryofw.device.examination import Examiner
     from cryofw.device.link import Link
     from cryofw.device.target import Target
-    from cryofw.smp import Request
+    from cryofw.smp import Request, Response
+
+
+_LOOKS = 3
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,28 @@ class Tenancy:
         """Return the lease as the device holds it; None if it knows none (no group 64).
 
         Raises:
+            InRecovery: serial recovery answers, which knows no lease whatever the device holds.
             DeviceSilent, DeviceUnreachable: no answer.
         """
         answer = await self._link.request(messages.read_lease())
-        if unsupported(answer.error):
-            return None
+        for _ in range(_LOOKS):
+            if not unsupported(answer.error):
+                return self._state_of(answer)
+            # Only an application can say so: the same one before and after it answered.
+            before = await self._examiner.observe()
+            require_application(before, self._target.name)
+            answer = await self._link.request(messages.read_lease())
+            after = await self._examiner.observe()
+            if unsupported(answer.error) and before.boot_id == after.boot_id:
+                require_application(after, self._target.name)
+                return None
+        raise DeviceSilent(
+            f"{self._target.name} boots again and again",
+            why="whether it knows a lease could not be read within one boot",
+            hint="look at its power and at its log lines",
+        )
+
+    def _state_of(self, answer: Response) -> LeaseState:
         if answer.error is not None:
             raise rejection(self._target.name, "tell its lease", answer.error)
         return LeaseState.of(messages.Lease.from_body(answer.body))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cryofw.clock import Clock
     from cryofw.device import DeviceDriver
-    from cryofw.engine.lease_keeper import LeaseKeeper
+    from cryofw.engine.lease_keeper import Find, LeaseKeeper
     from cryofw.release import ImageStore
     from cryofw.rollout import Plan, PlannedDevice
 
@@ -79,9 +79,7 @@ class DeviceHands:
             case c.UploadImage():
                 return await self._upload(command, planned, driver)
             case c.TestImage():
-                async with self._leases.hold(name):
-                    cycle = self._cycle(planned)
-                    return await run_trial(command, planned, driver, cycle, self._now_s)
+                return await self._test(command, planned, driver)
             case c.ConfirmImage():
                 return await self._confirm(command, driver)
             case c.RollBackDevice():
@@ -157,7 +155,7 @@ class DeviceHands:
         name = planned.name
         data = self._store.load(command.hash)
         try:
-            async with self._leases.hold(name):
+            async with self._leases.hold(name, driver.escape_recovery):
                 report = await driver.upload(
                     data, command.hash, lambda sent, total: self._on_progress(name, sent, total)
                 )
@@ -176,6 +174,16 @@ class DeviceHands:
             round(report.duration_s, 3),
         )
 
+    async def _test(
+        self, command: c.TestImage, planned: PlannedDevice, driver: DeviceDriver
+    ) -> e.Event:
+        try:
+            async with self._leases.hold(planned.name, self._finder(planned)):
+                cycle = self._cycle(planned)
+                return await run_trial(command, planned, driver, cycle, self._now_s)
+        except CryofwError as error:
+            return e.DeviceStuck(planned.name, f"the test request failed: {error}", error.hint)
+
     async def _confirm(self, command: c.ConfirmImage, driver: DeviceDriver) -> e.Event:
         name = command.device
         try:
@@ -192,13 +200,20 @@ class DeviceHands:
         if planned.last_good is not None:
             data = self._store.load(planned.last_good.hash)
         try:
-            await find_device(driver, self._cycle(planned))
-            async with self._leases.hold(planned.name):
+            async with self._leases.hold(planned.name, self._finder(planned)):
                 how = await bring_back(command.hash, driver, data)
         except CryofwError as error:
             hint = error.hint or f"read `cryofw audit show --device {planned.name}`"
             return e.DeviceStuck(planned.name, f"it could not be rolled back: {error}", hint)
         return e.DeviceRolledBack(planned.name, command.hash, how)
+
+    def _finder(self, planned: PlannedDevice) -> Find:
+        """Finds one device, cycling its power if it is silent."""
+
+        async def find() -> None:
+            await find_device(self._drivers[planned.name], self._cycle(planned))
+
+        return find
 
     def _cycle(self, planned: PlannedDevice) -> Cycle:
         """The power cycle of one device, written down before it happens."""

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from cryofw.device import InRecovery
 from cryofw.errors import CryofwError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from cryofw.clock import Clock
     from cryofw.device import DeviceDriver
     from cryofw.rollout import Plan
+
+
+_TRIES = 3
+
+Find: TypeAlias = "Callable[[], Awaitable[object]]"
+"""Sees the application of the device at hand; raises if it cannot be found."""
 
 
 class LeaseKeeper:
@@ -50,14 +57,22 @@ class LeaseKeeper:
         self._tokens: dict[str, int] = {}
 
     @contextlib.asynccontextmanager
-    async def hold(self, device: str) -> AsyncIterator[None]:
-        """Take the lease, and renew it as long as the work inside takes.
+    async def hold(self, device: str, find: Find) -> AsyncIterator[None]:
+        """Find the device, take its lease, and renew it as long as the work inside takes.
 
         Raises:
             LeaseRefused: another living owner holds it.
-            DeviceSilent, DeviceUnreachable: no answer.
+            InRecovery: it came up in serial recovery again and again.
+            What `find` raises when the application cannot be found.
         """
-        await self._take(device)
+        for tries_left in reversed(range(_TRIES)):
+            await find()
+            try:
+                await self._take(device)
+                break
+            except InRecovery:  # it booted after it was found
+                if not tries_left:
+                    raise
         keeper = asyncio.create_task(self._keep_on(device))
         try:
             yield

@@ -119,7 +119,9 @@ async def bring_back(old_hash: str, driver: DeviceDriver, data: bytes | None) ->
     if seen.test_boot:
         await driver.revert(old_hash)
         return "reset in its test boot, so the bootloader reverted"
-    if seen.pending:
+    marked = seen.slot_holding(old_hash)
+    ours = marked is not None and marked.pending  # a run before this one died after its mark
+    if seen.pending and not ours:
         raise NotReady(
             f"{driver.target.name} has an image pending that nobody asked for",
             why="the next reset would swap it in",

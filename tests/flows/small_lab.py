@@ -242,6 +242,24 @@ class SmallLab:
         return story
 
 
+def edit_fleet(lab: SmallLab, old: str, new: str) -> None:
+    """Replace a text of fleet.yaml, which must be there."""
+    path = lab.directory / "fleet.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def make_rig_tolerant(lab: SmallLab) -> None:
+    """Let the rig's readout not see a drift, so that the canary has to find it."""
+    edit_fleet(
+        lab,
+        'rig-a: {port: "sim://rig-a", hw: "5a01"}',
+        'rig-a: {port: "sim://rig-a", hw: "5a01", '
+        "calibration: {metrics: {readout_snr: {margin: 5, reject: 9}}}}",
+    )
+
+
 def _stream() -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
 
