@@ -135,9 +135,11 @@ class _Line:
         host.sent += 1
         if dies and not host.too_late:
             host.die()
-        await self._line.write(data)
-        if dies:
-            host.die()
+        try:
+            await self._line.write(data)
+        finally:
+            if dies:
+                host.die()
 
     async def close(self) -> None:
         await self._line.close()
