@@ -69,10 +69,7 @@ class DeviceHands:
     async def do(self, command: c.Command) -> e.Event:
         """See `Hands.do`."""
         name = command.device
-        planned, driver = self._plan.devices[name], self._drivers[name]
-        if name in self._resumed:
-            self._resumed.discard(name)
-            driver.expect_boot()
+        planned, driver = self._plan.devices[name], self._driver(name)
         match command:
             case c.CheckDevice():
                 return await self._check(planned, driver)
@@ -90,7 +87,7 @@ class DeviceHands:
 
     async def heartbeat(self, device: str) -> Heartbeat | HeartbeatMissed:
         """See `Hands.heartbeat`."""
-        driver = self._drivers[device]
+        driver = self._driver(device)
         before = driver.counts.retries
         try:
             await self._leases.keep(device)
@@ -112,7 +109,7 @@ class DeviceHands:
         """See `Hands.metrics`."""
         names = [metric.name for metric in self._plan.devices[device].evidence.metrics]
         try:
-            reading = await self._drivers[device].metrics(names)
+            reading = await self._driver(device).metrics(names)
         except CryofwError:
             return MetricSample(self._now_s())
         missing = dict.fromkeys(reading.not_numbers, math.nan)
@@ -124,6 +121,14 @@ class DeviceHands:
         if state not in (DeviceState.WATCHED, DeviceState.HELD):
             await self._leases.release(device)
         await driver.close()
+
+    def _driver(self, device: str) -> DeviceDriver:
+        """Its driver; at first it keeps quiet towards a device that may be booting."""
+        driver = self._drivers[device]
+        if device in self._resumed:
+            self._resumed.discard(device)
+            driver.expect_boot()
+        return driver
 
     async def _check(self, planned: PlannedDevice, driver: DeviceDriver) -> e.Event:
         name = planned.name

@@ -86,7 +86,9 @@ class Site:
             power_hook=connection.power_hook or None,
             watchdog=connection.watchdog,
             boot_time_s=connection.boot_time_s,
-            timeouts=Timeouts(request_s=connection.request_timeout_s),
+            timeouts=Timeouts(
+                request_s=connection.request_timeout_s, boot_s=connection.boot_limit_s
+            ),
             retries=RetryRule(connection.retries, connection.backoff_s),
         )
         power: PowerHook | None = None

@@ -30,6 +30,8 @@ class Connection:
         boot_time_s: after a reset nothing is sent for so many seconds.
         request_timeout_s: how long an answer may take.
         owner: the one host that may drive it; empty: whoever holds its lease.
+        boot_limit_s: a device that does not come up so many seconds after its boot time hangs; a
+            swap of a full slot on slow flash takes most of the default.
     """
 
     port: str
@@ -42,6 +44,7 @@ class Connection:
     retries: int
     backoff_s: float
     owner: str
+    boot_limit_s: float = 90.0
 
 
 @dataclass(frozen=True, slots=True)

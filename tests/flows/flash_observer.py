@@ -113,6 +113,17 @@ def see_lab(state: Path) -> dict[str, SeenDevice]:
     return seen
 
 
+def bytes_in_other_slot(state: Path, name: str) -> int:
+    """How many bytes of the slot that does not run were programmed so far."""
+    spec, _ = read_description(state / "sim" / "lab.json")
+    slot_size = next(one.slot_size for one in spec.controllers if one.name == name)
+    chip = FileStorage(state / "sim" / "devices" / f"{name}.flash", 2 * slot_size)
+    try:
+        return slot_size - chip.read(slot_size, slot_size).count(0xFF)
+    finally:
+        chip.close()
+
+
 def image_hash(data: bytes) -> str:
     """The hash by which a device names an image file."""
     chip = MemoryStorage(1 << 20)
