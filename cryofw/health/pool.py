@@ -1,0 +1,136 @@
+"""The pooled stream of a wave: a shift too small for one device is still found on ten.
+
+Member i's sample k is its k-th grid slot since its own update, less its own baseline's mean; the
+pool's sample k is the mean over the members that have one, if four in five do. A sample is
+complete when every member is past it, so the slowest sets the pace, and the order in which
+members report changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from cryofw.health.judge import MetricFinding, Shift
+from cryofw.health.shift import ShiftTest
+from cryofw.health.stream import bet_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cryofw.health.contract import MetricContract
+
+_QUORUM = 0.8
+
+
+class Pool:
+    """One metric over the devices of a wave.
+
+    Args:
+        metric: the contract.
+        baselines: member name to its baseline samples by grid slot, less the controls' mean.
+        planned: samples expected in the soak.
+        threshold: wealth at which the bet against the firmware is won; from the ledger.
+        seed: breaks ties; names the wave and the metric.
+    """
+
+    __slots__ = (
+        "_at", "_centres", "_done", "_open", "_sign", "_total", "count", "metric", "need",
+        "test", "threshold",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        metric: MetricContract,
+        baselines: Mapping[str, Mapping[int, float]],
+        planned: int,
+        threshold: float,
+        seed: bytes,
+    ) -> None:
+        self.metric, self.threshold = metric, threshold
+        self._sign = metric.harm(1.0)
+        self.need = max(1, math.ceil(_QUORUM * len(baselines)))
+        self._centres = {
+            name: math.fsum(values.values()) / len(values) if values else math.nan
+            for name, values in baselines.items()
+        }
+        slots = sorted({slot for values in baselines.values() for slot in values})
+        rows = (
+            [v[slot] - self._centres[name] for name, v in baselines.items() if slot in v]
+            for slot in slots
+        )
+        base = [level for row in rows if (level := self._level(row)) is not None]
+        self.test = ShiftTest(base, ((metric.margin, 1),), planned, seed)
+        self._at = dict.fromkeys(baselines, -1)
+        self._done = -1
+        self._open: dict[int, list[float]] = {}
+        self._total, self.count = 0.0, 0
+
+    def _level(self, row: Sequence[float]) -> float | None:
+        if len(row) < self.need:
+            return None
+        return self._sign * math.fsum(row) / len(row)
+
+    def observe(self, member: str, index: int, value: float) -> None:
+        """Take a member's sample.
+
+        Args:
+            member: its name.
+            index: grid slots since its own update, from 0; one that is not after the member's
+                last changes nothing.
+            value: less the controls' mean; NaN when the slot is known to be missing.
+
+        Raises:
+            KeyError: `member` is not in the pool.
+        """
+        if index <= self._at[member] or index <= self._done:
+            return
+        self._at[member] = index
+        if math.isfinite(value):
+            self._open.setdefault(index, []).append(value - self._centres[member])
+        self._advance()
+
+    def drop(self, member: str) -> None:
+        """A member is taken back or gone: nobody waits for it any more."""
+        if member in self._at:
+            del self._at[member]
+            self._advance()
+
+    def _advance(self) -> None:
+        done = min(self._at.values(), default=self._done)
+        for index in range(self._done + 1, done + 1):
+            level = self._level(self._open.pop(index, []))
+            if level is not None:
+                self.count += 1
+                self._total += level
+                self.test.observe(level)
+        self._done = max(done, self._done)
+
+    @property
+    def regressed(self) -> bool:
+        """The bet against the firmware was won."""
+        return self.test.wagers[0].peak >= self.threshold
+
+    def finding(self) -> MetricFinding:
+        """Regressed, or undecided: a pool passes nothing, it only finds."""
+        members, metric = len(self._centres), self.metric
+        shift = metric.harm(self._total / self.count) if self.count else 0.0
+        words = f"{metric.name} {shift:+.3g} {metric.unit} over {members} devices (n={self.count})"
+        if self.regressed:
+            bet = bet_words(self.test.wagers[0].peak, self.threshold)
+            reason = f"{words} passes the margin {metric.margin:g}; {bet}"
+            return MetricFinding(metric.name, Shift.REGRESSED, reason, self.evidence())
+        return MetricFinding(metric.name, Shift.UNDECIDED, words, self.evidence())
+
+    def evidence(self) -> dict[str, object]:
+        """The numbers, plain JSON."""
+        return {
+            "members": sorted(self._centres),
+            "quorum": self.need,
+            "n_after": self.count,
+            "shift": float(f"{self._total / self.count:.6g}") if self.count else None,
+            "margin": self.metric.margin,
+            "block": self.test.length,
+            "e": float(f"{self.test.wagers[0].peak:.6g}"),
+            "e_needed": float(f"{self.threshold:.6g}"),
+        }
