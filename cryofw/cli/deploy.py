@@ -22,12 +22,14 @@ from cryofw.engine.home import Home
 from cryofw.engine.site import run_on_site
 from cryofw.errors import Refused, UsageError
 from cryofw.fleet import load_fleet
+from cryofw.release import admit
 from cryofw.rollout import Plan, Wish, make_plan, parse_plan
 from cryofw.rollout.planner import DOWNGRADE, NO_RESET_PATH, NO_WAY_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryofw.fleet import Fleet
     from cryofw.image import PublicKey
 
 fleet_option = click.option(
@@ -89,10 +91,13 @@ def prepare(
         PlanRefused: with every reason why not.
     """
     fleet = load_fleet(fleet_path)
+    _require_devices(fleet, overrides)
+    images = [read_file(image, "image")]
+    images += [read_file(path, "last good image") for path in last_good]
+    for data in images:
+        admit(data, keys)  # all of them, before any is kept
     store = home.image_store(keys)
-    release = store.add(read_file(image, "image"))
-    for path in last_good:
-        store.add(read_file(path, "last good image"))
+    release, *_ = [store.add(data) for data in images]
     ports = [controller.port for controller in fleet.controllers]
     running = run_on_site(home.directory, ports, lambda site: survey(site, fleet.controllers))
     known = store.known(sorted({answer.hash for answer in running.values() if answer.hash}))
@@ -105,6 +110,17 @@ def prepare(
         overrides={kind: names for kind, names in overrides.items() if names},
     )
     return make_plan(fleet, wish, running, known, quarantined)
+
+
+def _require_devices(fleet: Fleet, overrides: dict[str, tuple[str, ...]]) -> None:
+    """A risk is accepted for a device by its name: a misspelt one accepts nothing."""
+    for names in overrides.values():
+        for name in names:
+            if name != "*" and name not in fleet.by_name:
+                raise UsageError(
+                    f"no device {name!r} in fleet.yaml",
+                    hint=did_you_mean(name, list(fleet.by_name)),
+                )
 
 
 @click.command()
@@ -223,7 +239,7 @@ def _open_rollout_of(home: Home, keys: list[PublicKey], image: Path) -> Plan | N
     summary = home.history().open_rollout
     if summary is None:
         return None
-    release = home.image_store(keys).add(read_file(image, "image"))
+    release = admit(read_file(image, "image"), keys)
     if summary.release != release.hash:
         raise Refused(
             f"rollout {summary.rollout} of {summary.version} is still open",

@@ -108,6 +108,7 @@ class Deployment:
         Raises:
             Refused: another rollout is open, or this one was run already.
         """
+        self._require_images()
         release = self.plan.release
         first = e.RolloutStarted(self.plan.digest, release.hash, release.version, until, self.who)
         return await self._run(site, [first], fresh=True)
@@ -117,7 +118,11 @@ class Deployment:
 
         Raises:
             Refused: it has ended, and nobody asks for its rollback.
+            VerificationFailed: an image of the plan is missing or damaged. What ends a rollout
+                goes on without it: a stop, an abort and a rollback do what is left to do.
         """
+        if all(isinstance(event, e.RolloutResumed) for event in events):
+            self._require_images()
         return await self._run(site, events, fresh=False)
 
     def pause(self) -> bool:
@@ -153,6 +158,14 @@ class Deployment:
             except BaseExceptionGroup as group:
                 raise unwrap(group) from group
             return rollout.state
+
+    def _require_images(self) -> None:
+        """The release and every way back are at hand and verify, before anything is written."""
+        store = self.home.image_store(self.keys)
+        store.load(self.plan.release.hash)
+        for planned in self.plan.devices.values():
+            if planned.last_good is not None:
+                store.load(planned.last_good.hash)
 
     def _note(self, event: Event) -> None:
         assert self._engine is not None

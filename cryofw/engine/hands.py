@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from cryofw.device import (
     WrongDevice,
 )
 from cryofw.engine.rescue import Cycle, bring_back, find_device, run_trial
-from cryofw.errors import CryofwError
+from cryofw.errors import CryofwError, VerificationFailed
 from cryofw.health import Heartbeat, HeartbeatMissed, MetricSample
 from cryofw.rollout import DeviceState
 from cryofw.rollout import commands as c
@@ -203,7 +204,9 @@ class DeviceHands:
     ) -> e.Event:
         data = None
         if planned.last_good is not None:
-            data = self._store.load(planned.last_good.hash)
+            # Without the file the other slot may still hold the image.
+            with contextlib.suppress(VerificationFailed):
+                data = self._store.load(planned.last_good.hash)
         try:
             async with self._leases.hold(planned.name, self._finder(planned)):
                 how = await bring_back(command.hash, driver, data)

@@ -17,7 +17,14 @@ from cryofw.engine.request_box import RequestBox
 from cryofw.engine.site import SIMULATED_EPOCH, is_simulated
 from cryofw.engine.virtual_time import StoppedClock, SystemClock
 from cryofw.errors import BadInput, VerificationFailed
-from cryofw.journal import JOURNAL_NAME, FileStorage, Journal, read_journal
+from cryofw.journal import (
+    JOURNAL_NAME,
+    Checkpoint,
+    FileStorage,
+    Journal,
+    checkpoint_name,
+    read_journal,
+)
 from cryofw.release import ImageStore
 from cryofw.rollout import History, Plan, Rollout, RolloutSummary, fields_of, parse_plan
 
@@ -52,10 +59,25 @@ class Home:
 
         Raises:
             JournalCorrupt: the journal does not verify.
+            VerificationFailed: it is gone.
         """
         if not self.storage.exists(JOURNAL_NAME):
+            self._require_never_written()
             return ()
         return read_journal(self.storage).records
+
+    def _require_never_written(self) -> None:
+        """A checkpoint is written before the first record, so it tells whether there was one."""
+        name = checkpoint_name(JOURNAL_NAME)
+        if not self.storage.exists(name):
+            return
+        size = Checkpoint.decode(self.storage.read(name), JOURNAL_NAME).size
+        if size:
+            raise VerificationFailed(
+                "the journal is missing",
+                why=f"{name} covers {size} records, and {self.directory / JOURNAL_NAME} is gone",
+                hint="restore the state directory from its backup",
+            )
 
     def history(self) -> History:
         """The fold over all records."""

@@ -11,11 +11,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from imgtool import keys as imgtool_keys
 
 from cryofw.cli.main import run
+from tests.flows.flash_observer import image_hash
+
+if TYPE_CHECKING:
+    from tests.flows.small_lab import SmallLab
 
 GOOD = "firmware/build/good.bin"
 SIGN = ("sign", GOOD, "out.bin", "-v", "1.0.0")
@@ -76,6 +81,10 @@ def cut(name: str, size: int) -> Spoil:
 
 def remove(name: str) -> Spoil:
     return lambda lab: (lab / name).unlink()
+
+
+def copy(source: str, name: str) -> Spoil:
+    return lambda lab: shutil.copy(lab / source, lab / name)
 
 
 def chmod(name: str, mode: int) -> Spoil:
@@ -273,6 +282,143 @@ ARGUMENT_CASES = [
 
 CASES = [*IMAGE_CASES, *KEY_CASES, *KEYRING_CASES, *ARGUMENT_CASES]
 
+# The rest is about a lab with simulated devices and a rollout that waits for an approval.
+
+PLAN = ("plan", "drift.bin")
+APPROVE = '"then_approve": true'
+JOURNAL, CHECKPOINT = ".cryofw/journal.jsonl", ".cryofw/checkpoint.json"
+
+
+def in_rollout(name: str, spoil: Callable[[str], Spoil]) -> Spoil:
+    """Spoil a file of the rollout's directory."""
+
+    def spoil_there(lab: Path) -> None:
+        (directory,) = (lab / ".cryofw/rollouts").iterdir()
+        spoil(str((directory / name).relative_to(lab)))(lab)
+
+    return spoil_there
+
+
+def stored_image(image: str, spoil: Callable[[str], Spoil]) -> Spoil:
+    """Spoil an image of the store."""
+
+    def spoil_there(lab: Path) -> None:
+        spoil(f".cryofw/images/{image_hash((lab / image).read_bytes())}.bin")(lab)
+
+    return spoil_there
+
+
+def edit_last_record(old: str, new: str) -> Spoil:
+    """Replace a text of the journal's last line."""
+
+    def spoil(lab: Path) -> None:
+        *lines, last = (lab / JOURNAL).read_text().splitlines(keepends=True)
+        assert old in last
+        (lab / JOURNAL).write_text("".join(lines) + last.replace(old, new))
+
+    return spoil
+
+
+FLEET_CASES = [
+    Case("fleet: missing", PLAN, 3, ("fleet.yaml",), remove("fleet.yaml")),
+    Case("fleet: a directory", (*PLAN, "--fleet", ".cryofw"), 3, (".cryofw",)),
+    Case("fleet: empty", PLAN, 3, ("empty",), write("fleet.yaml", "")),
+    Case("fleet: binary", PLAN, 3, ("UTF-8",), write("fleet.yaml", b"\xff\xfe")),
+    Case("fleet: not YAML", PLAN, 3, ("fleet.yaml:1",), write("fleet.yaml", "{")),
+    Case("fleet: a list", PLAN, 3, ("fleet.yaml:1",), write("fleet.yaml", "- a\n")),
+    Case("fleet: another schema", PLAN, 3, ("cryofw.fleet/v9",),
+         edit("fleet.yaml", "fleet/v1", "fleet/v9")),
+    Case("fleet: unknown key", PLAN, 3, ("soke", "soak"),
+         edit("fleet.yaml", "soak: 60 s", "soke: 60 s")),
+    Case("fleet: no unit", PLAN, 3, ("soak",), edit("fleet.yaml", "soak: 60 s", "soak: 60")),
+    Case("fleet: wrong unit", PLAN, 3, ("capacity",), edit("fleet.yaml", "1.5 W", "1.5 s")),
+    Case("fleet: unknown target", PLAN, 3, ("cryo-9",), edit("fleet.yaml", "[cryo-1]", "[cryo-9]")),
+    Case("fleet: stage without targets", PLAN, 3, ("canary-cryostat",),
+         edit("fleet.yaml", "[cryo-1]", "[]")),
+    Case("fleet: one port twice", PLAN, 3, ("sim://c1-a",),
+         edit("fleet.yaml", "sim://c1-b", "sim://c1-a")),
+    Case("fleet: one hardware id twice", PLAN, 3, ("5a11",), edit("fleet.yaml", "5a12", "5a11")),
+    Case("fleet: one device twice", PLAN, 3, ("c1-a",), edit("fleet.yaml", "c1-b:", "c1-a:")),
+    Case("fleet: margin above reject", PLAN, 3, ("margin",),
+         edit("fleet.yaml", "margin: 0.5", "margin: 5")),
+]  # fmt: skip
+
+JOURNAL_CASES = [
+    *(
+        Case(f"journal: changed ({' '.join(command)})", command, 4,
+             ("the journal was changed", "backup"), edit(JOURNAL, "anna@lab", "anne@lab"))
+        for command in (("status",), ("resume",), ("audit", "verify"), ("audit", "show"),
+                        ("inventory",), ("abort", "--yes"), ("deploy", "good.bin", "--yes"))
+    ),
+    Case("journal: cut", ("resume",), 4, ("ends after record 3", "38 records"), cut(JOURNAL, 900)),
+    Case("journal: cut at a line", ("status",), 4, ("ends after record 0",),
+         lambda lab: (lab / JOURNAL).write_text((lab / JOURNAL).read_text().splitlines(True)[0])),
+    Case("journal: gone", ("status",), 4, ("journal.jsonl",), remove(JOURNAL)),
+    Case("journal: gone, and resumed", ("resume",), 4, ("journal.jsonl",), remove(JOURNAL)),
+    Case("journal: gone, and audited", ("audit", "verify"), 3, ("does not exist",), remove(JOURNAL)),
+    Case("journal: binary", ("status",), 4, (), write(JOURNAL, os.urandom(4000))),
+    Case("journal: of a newer cryofw", ("resume",), 5, ("newer",),
+         both(remove(CHECKPOINT), edit_last_record('{"v":1', '{"v":2'))),
+    Case("checkpoint: gone", ("resume",), 4, ("checkpoint",), remove(CHECKPOINT)),
+    Case("checkpoint: empty", ("status",), 4, ("checkpoint",), write(CHECKPOINT, "")),
+    Case("checkpoint: not JSON", ("audit", "verify"), 4, ("checkpoint",), write(CHECKPOINT, "{")),
+    Case("checkpoint: changed", ("resume",), 4, ("checkpoint",), edit(CHECKPOINT, '"v"', '"w"')),
+]  # fmt: skip
+
+PLAN_CASES = [
+    Case("plan: garbage", ("deploy", "--plan", "p.json", "--yes"), 3, ("p.json is not a plan",),
+         write("p.json", "{}")),
+    Case("plan: missing", ("deploy", "--plan", "p.json", "--yes"), 3, ("p.json",)),
+    Case("plan: an image", ("deploy", "--plan", "good.bin", "--yes"), 3, ("is not a plan",)),
+    Case("plan: of the rollout, gone", ("resume",), 4, ("plan.json is missing",),
+         in_rollout("plan.json", remove)),
+    Case("plan: of the rollout, changed", ("resume",), 3, ("was changed",),
+         in_rollout("plan.json", lambda name: edit(name, APPROVE, '"then_approve":  true'))),
+    Case("plan: of the rollout, another decision", ("resume",), 4, ("is not the plan of",),
+         in_rollout("plan.json", lambda name: edit(name, APPROVE, '"then_approve": false'))),
+    Case("plan: of the rollout, cut", ("status",), 3, ("is not a plan",),
+         in_rollout("plan.json", lambda name: cut(name, 500))),
+    Case("plan: output exists", (*PLAN, "-o", "good.bin"), 5, ("good.bin exists already",)),
+    Case("readings: changed", ("resume",), 4, ("readings.jsonl is damaged", "line 1"),
+         in_rollout("readings.jsonl", lambda name: edit(name, '"d"', '"x"'))),
+    Case("image in the store: flipped bit", ("resume",), 4, (),
+         stored_image("good.bin", lambda name: flip(name, 0x200))),
+    Case("image in the store: cut", ("resume",), 4, (),
+         stored_image("good.bin", lambda name: cut(name, 600))),
+    Case("image in the store: gone", ("resume",), 4, ("not in the store", "--last-good"),
+         stored_image("good.bin", remove)),
+    Case("image in the store: another one", ("resume",), 4, ("another image than its name says",),
+         stored_image("good.bin", lambda name: copy("drift.bin", name))),
+    Case("way back in the store: flipped bit", ("resume",), 4, (),
+         stored_image("factory.bin", lambda name: flip(name, 0x200))),
+]  # fmt: skip
+
+DEPLOY_CASES = [
+    Case("deploy: nothing named", ("deploy", "--yes"), 2, ("IMAGE or --plan",)),
+    Case("deploy: both named", ("deploy", "good.bin", "--plan", "p"), 2, ("IMAGE or --plan",)),
+    Case("deploy: raw firmware", ("deploy", "good.raw.bin", "--yes"), 4, ("MCUboot",)),
+    Case("deploy: no such image", ("deploy", "no.bin", "--yes"), 3, ("no.bin",)),
+    Case("deploy: another release is open", ("deploy", "drift.bin", "--yes"), 5, ("still open",)),
+    Case("plan: way back is no image", (*PLAN, "--last-good", "good.raw.bin"), 4, ("MCUboot",)),
+    Case("plan: override for an unknown device", (*PLAN, "--no-way-back", "c1-x"), 2,
+         ("c1-x", "did you mean")),
+    Case("status: unknown rollout", ("status", "r-nope"), 3, ("no rollout called r-nope",)),
+    Case("resume: unknown stage", ("resume", "--stage", "fleed"), 2, ("did you mean 'fleet'",)),
+    Case("approve: unknown stage", ("approve", "--stage", "x"), 2, ("no stage 'x'",)),
+    Case("approve: no stage", ("approve",), 2, ("--stage",)),
+    Case("abort: nobody to agree", ("abort",), 2, ("--yes",)),
+    Case("rollback: nobody to agree", ("rollback",), 2, ("--yes",)),
+    Case("inventory: unknown device", ("inventory", "c9"), 3, ("no device c9",)),
+    Case("quarantine: not in it", ("quarantine", "clear", "c1-a"), 3, ("not in quarantine",)),
+    Case("sim: there is a lab", ("sim", "create", "--factory", "factory.bin"), 5, ("already",)),
+    Case("sim: no lab", ("sim", "serve", "--state", "none"), 3, ("no simulated lab",)),
+    Case("sim: nobody serves", ("sim", "fault", "c1-a", "hang"), 69, ("sim serve",)),
+    Case("sim: damaged description", ("sim", "serve"), 3, ("damaged",),
+         write(".cryofw/sim/lab.json", "{}")),
+]  # fmt: skip
+
+ROLLOUT_CASES = [*FLEET_CASES, *JOURNAL_CASES, *PLAN_CASES, *DEPLOY_CASES]
+
 
 @pytest.fixture(scope="session")
 def lab_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -300,6 +446,7 @@ def everything(lab: Path) -> dict[str, tuple[int, bytes]]:
             path.read_bytes() if path.is_file() else b"",
         )
         for path in sorted(lab.parent.rglob("*"))
+        if path.suffix != ".lock"  # a lock names who holds it, and stays when it is free
     }
 
 
@@ -307,6 +454,32 @@ def everything(lab: Path) -> dict[str, tuple[int, bytes]]:
 def test_bad_input_is_told_and_writes_nothing(
     case: Case, lab: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    check(case, lab, capfd)
+
+
+@pytest.fixture(scope="session")
+def paused_lab(small_lab_template: SmallLab, tmp_path_factory: pytest.TempPathFactory) -> SmallLab:
+    lab = small_lab_template.copy_to(tmp_path_factory.mktemp("paused") / "lab")
+    lab.run("deploy", "good.bin", "--yes").expect(75)
+    return lab
+
+
+@pytest.mark.parametrize("case", ROLLOUT_CASES, ids=lambda case: case.name)
+def test_bad_input_to_a_rollout_is_told_and_writes_nothing(
+    case: Case,
+    paused_lab: SmallLab,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("CRYOFW_KEYRING", "CRYOFW_STATE", "CRYOFW_FLEET", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    lab = paused_lab.copy_to(tmp_path / "lab").directory
+    monkeypatch.chdir(lab)
+    check(case, lab, capfd)
+
+
+def check(case: Case, lab: Path, capfd: pytest.CaptureFixture[str]) -> None:
     case.spoil(lab)
     before = everything(lab)
 
@@ -324,6 +497,6 @@ def test_bad_input_is_told_and_writes_nothing(
 
 
 def test_the_table_has_no_name_twice() -> None:
-    names = [case.name for case in CASES]
+    names = [case.name for case in (*CASES, *ROLLOUT_CASES)]
 
     assert len(names) == len(set(names)) >= 40
