@@ -14,6 +14,7 @@ from cryofw.fleet.document import Problem
 from cryofw.fleet.fleet import Count, Share
 from cryofw.fleet.quantity import duration_text
 from cryofw.fleet.settings import Layers, at_path
+from cryofw.fleet.source import FromSimulation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -204,6 +205,22 @@ def check_soak(
                 hint = f"{reason}: at least {duration_text(needed_s)}"
                 yield Problem(("stages", index, "soak"), message, hint)
                 return
+
+
+def check_guards(document: Document, cryostats: dict[str, Cryostat | None]) -> Iterator[Problem]:
+    """A simulated guard stands only before simulated controllers."""
+    for cryostat in filter(None, cryostats.values()):
+        real = next((one.name for one in cryostat.controllers if not one.is_simulated), None)
+        if real is None:
+            continue
+        layers = Layers(document, (("defaults",), ("cryostats", cryostat.name)))
+        guards = cryostat.guards
+        for name in ("temperature", "fridge", "experiment"):
+            guard = getattr(guards, name)
+            if guard is not None and isinstance(guard.source, FromSimulation):
+                message = f"a simulated guard protects nothing: `{real}` is real"
+                hint = f"give `{cryostat.name}` a source, or say guards: {{{name}: none}}"
+                yield Problem(layers.origin("guards", name, "source"), message, hint)
 
 
 def check_simulation(document: Document, controllers: list[Controller]) -> Iterator[Problem]:

@@ -8,44 +8,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from cryofw.fleet import quantity
-
-
-def _quantity(dimension: quantity.Dimension) -> WithJsonSchema:
-    return WithJsonSchema(
-        {"type": "string", "pattern": dimension.pattern, "examples": [dimension.example]}
-    )
-
-
-Duration = Annotated[float, BeforeValidator(quantity.DURATION.read), _quantity(quantity.DURATION)]
-Pause = Annotated[float, BeforeValidator(quantity.PAUSE.read), _quantity(quantity.PAUSE)]
-Power = Annotated[float, BeforeValidator(quantity.POWER.read), _quantity(quantity.POWER)]
-Temperature = Annotated[
-    float, BeforeValidator(quantity.TEMPERATURE.read), _quantity(quantity.TEMPERATURE)
-]
-Share = Annotated[float, BeforeValidator(quantity.read_share), _quantity(quantity.PERCENT)]
-Size = Annotated[int, BeforeValidator(quantity.read_size), _quantity(quantity.SIZE)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Text = Annotated[str, Field(min_length=1, max_length=200)]
-Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
-PositiveNumber = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e12)]
-
-
-class StrictDocument(BaseModel):
-    """Strict: no unknown key, no value of another type, nothing changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, title=None)
+from cryofw.fleet.source_document import GuardsDocument, MetricSourceDocument
+from cryofw.fleet.strict_document import (
+    Command,
+    Duration,
+    Name,
+    Number,
+    Pause,
+    PositiveNumber,
+    Power,
+    Share,
+    Size,
+    StrictDocument,
+    Temperature,
+    Text,
+)
 
 
 class HeartbeatDocument(StrictDocument):
@@ -110,8 +90,8 @@ class ThermalDocument(StrictDocument):
     )
 
 
-class MetricDocument(StrictDocument):
-    """One calibration figure, and how much worse it may get."""
+class MetricDocument(MetricSourceDocument):
+    """One calibration figure, where it is read, and how much worse it may get."""
 
     unit: Text | None = Field(None, description="Physical unit, for people: dB, bit, ns.")
     worse: Literal["lower", "higher"] | None = Field(None, description="Which direction is worse.")
@@ -124,6 +104,47 @@ class MetricDocument(StrictDocument):
     limit: Number | None = Field(
         None, description="Absolute limit that no update may cross, whatever the baseline was."
     )
+    golden: Number | None = Field(
+        None,
+        description="Baseline that releases cannot walk away from: worse than this by `reject` is "
+        "refused, however good the baseline before the update was.",
+    )
+
+
+class RecalibrateDocument(StrictDocument):
+    """What calibrates a controller after an update, before it is judged.
+
+    `device` alone: the controller itself, over SMP group 64; `none` alone: nothing does.
+    """
+
+    command: Command | None = Field(
+        None,
+        description="Command of the lab, as a list of arguments; `${controller}`, `${cryostat}` "
+        "and `${stage}` are replaced. It exits with 0 when the controller is calibrated.",
+    )
+    device: bool | None = Field(None, description="The controller does it: SMP group 64.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value in {"device", "none"}:
+            return {"device": value == "device"}
+        context = {
+            "message": f"`{value}` recalibrates nothing",
+            "hint": "write `device`, `none`, or {command: [COMMAND, ...]}",
+        }
+        raise PydanticCustomError("recalibrate", "{message}", context)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The mapping, or a short form."""
+        mapping = handler.resolve_ref_schema(handler(core_schema))
+        description = mapping.pop("description", "")
+        return {"description": description, "anyOf": [{"enum": ["device", "none"]}, mapping]}
 
 
 class CalibrationDocument(StrictDocument):
@@ -140,6 +161,21 @@ class CalibrationDocument(StrictDocument):
     )
     baseline_samples: int | None = Field(
         None, ge=2, le=100_000, description="Samples taken before the update; default 20."
+    )
+    test: Literal["rank", "t-mixture"] | None = Field(
+        None,
+        description="rank (the default) asks nothing of the noise; t-mixture takes it for Gaussian "
+        "and finds small shifts a little sooner.",
+    )
+    settle: Pause | None = Field(
+        None,
+        description="After the boot into the new image nothing is judged for this long; default 0.",
+    )
+    recalibrate: RecalibrateDocument | None = None
+    hold: Duration | None = Field(
+        None,
+        description="A held controller waits this long for a person, then it is rolled back; "
+        "default: the `deadline` of its stage.",
     )
     metrics: dict[Name, MetricDocument] | None = Field(None, description="Metrics by name.")
 
@@ -196,6 +232,7 @@ class CryostatDocument(SettingsDocument):
     """One cryostat (or a rig at room temperature) and its controllers."""
 
     thermal: ThermalDocument | None = None
+    guards: GuardsDocument | None = None
     controllers: dict[Name, ControllerDocument] = Field(
         min_length=1, description="Controllers by name; a name is unique in the whole fleet."
     )
@@ -205,3 +242,4 @@ class DefaultsDocument(SettingsDocument):
     """Settings of every cryostat and controller that does not say otherwise."""
 
     thermal: ThermalDocument | None = None
+    guards: GuardsDocument | None = None

@@ -10,9 +10,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
+from cryofw.fleet.source import CalibrationTest, FromDevice, Guards, Recalibration
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cryofw.fleet.source import ErrorBudget, Prometheus, Source
     from cryofw.fleet.window import Window
 
 
@@ -102,10 +105,10 @@ class Thermal:
 
 @dataclass(frozen=True)
 class Metric:
-    """One calibration figure; `margin`, `reject` and `limit` are in `unit`.
+    """One calibration figure; `margin`, `reject`, `limit` and `golden` are in `unit`.
 
     `worse` is "lower" or "higher". Worse by `margin` is still as good; worse by `reject` must be
-    found; `limit` is absolute.
+    found; `limit` is absolute; `golden` is a baseline that does not move with the releases.
     """
 
     unit: str
@@ -113,17 +116,27 @@ class Metric:
     margin: float
     reject: float
     limit: float | None = None
+    golden: float | None = None
+    source: Source = field(default_factory=FromDevice)
 
 
 @dataclass(frozen=True)
 class CalibrationContract:
-    """The evidence an update must give; `false_rollback` is one budget for the whole rollout."""
+    """The evidence an update must give; `false_rollback` is one budget for the whole rollout.
+
+    For `settle_s` after the boot nothing is judged. A held controller is rolled back after
+    `hold_s`; None: after its stage's deadline.
+    """
 
     false_rollback: float = 0.01
     every_s: float = 30.0
     min_samples: int = 20
     baseline_samples: int = 20
     metrics: Mapping[str, Metric] = field(default_factory=dict, hash=False)
+    test: CalibrationTest = CalibrationTest.RANK
+    settle_s: float = 0.0
+    recalibration: Recalibration = field(default_factory=Recalibration)
+    hold_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +178,7 @@ class Cryostat:
     name: str
     thermal: Thermal
     controllers: tuple[Controller, ...]
+    guards: Guards = field(default_factory=Guards)
 
 
 @dataclass(frozen=True)
@@ -216,6 +230,8 @@ class Fleet:
     cryostats: Mapping[str, Cryostat] = field(hash=False)
     simulation: Simulation = Simulation()
     source_path: str = ""
+    prometheus: Prometheus | None = None
+    error_budgets: tuple[ErrorBudget, ...] = ()
 
     @cached_property
     def controllers(self) -> tuple[Controller, ...]:

@@ -8,16 +8,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from cryofw.fleet import quantity
-from cryofw.fleet.controller_document import (
-    CryostatDocument,
-    DefaultsDocument,
-    Duration,
-    Name,
-    Number,
-    Share,
-    StrictDocument,
-    Text,
-)
+from cryofw.fleet.controller_document import CryostatDocument, DefaultsDocument
+from cryofw.fleet.source_document import ErrorBudgetDocument, TelemetryDocument
+from cryofw.fleet.strict_document import Duration, Name, Number, Share, StrictDocument, Text
 from cryofw.fleet.window import read_cron, read_zone
 
 
@@ -117,4 +110,10 @@ class FleetDocument(StrictDocument):
     defaults: DefaultsDocument | None = None
     stages: list[StageDocument] = Field(min_length=1, description="In the order of the rollout.")
     cryostats: dict[Name, CryostatDocument] = Field(min_length=1, description="Cryostats by name.")
+    telemetry: TelemetryDocument | None = None
+    error_budget: list[ErrorBudgetDocument] | None = Field(
+        None,
+        min_length=1,
+        description="What the lab still owes its users: a rollout is refused while one is spent.",
+    )
     simulation: SimulationDocument | None = None

@@ -61,6 +61,8 @@ def _resolve(document: Document, name: str) -> Fleet | None:
     count = len(raw_stages) if isinstance(raw_stages, list) else 0
     stages = [resolver.stage(index) for index in range(count)]
     simulation = resolver.simulation()
+    prometheus = resolver.sources.prometheus()
+    budgets = resolver.sources.error_budgets()
     built = [one for cryostat in cryostats.values() if cryostat for one in cryostat.controllers]
 
     problems = resolver.problems
@@ -71,6 +73,7 @@ def _resolve(document: Document, name: str) -> Fleet | None:
         if stage is not None:
             problems += checks.check_waves(index, stage, cryostats)
             problems += checks.check_soak(index, stage, cryostats)
+    problems += checks.check_guards(document, cryostats)
     if all(cryostats.values()):
         problems += checks.check_simulation(document, built)
     for problem in problems:
@@ -86,4 +89,6 @@ def _resolve(document: Document, name: str) -> Fleet | None:
         cryostats=ready,
         simulation=simulation,
         source_path=name,
+        prometheus=prometheus,
+        error_budgets=budgets,
     )

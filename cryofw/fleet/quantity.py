@@ -64,6 +64,16 @@ DURATION = Dimension("a duration", _TIME, "10 min")
 PAUSE = Dimension("a duration", _TIME, "2 s", allow_zero=True)
 POWER = Dimension("a power", {"uW": "0.000001", "mW": "0.001", "W": "1"}, "60 mW")
 TEMPERATURE = Dimension("a temperature", {"uK": "0.000001", "mK": "0.001", "K": "1"}, "150 mK")
+# Kelvin per second. An hour's worth of drift is as usual in labs as a minute's.
+SLOPE = Dimension(
+    "a rate of change",
+    {
+        f"{kelvin}/{time}": str(Decimal(size) / Decimal(span))
+        for kelvin, size in (("uK", "0.000001"), ("mK", "0.001"), ("K", "1"))
+        for time, span in (("s", "1"), ("min", "60"), ("h", "3600"))
+    },
+    "5 mK/min",
+)
 SIZE = Dimension("a size", {"B": "1", "KiB": "1024", "MiB": "1048576"}, "480 KiB")
 PERCENT = Dimension("a share", {"%": "0.01"}, "80 %")
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryofw.fleet import controller_document as controllers
 from cryofw.fleet import fleet_document as documents
+from cryofw.fleet.calibration_resolver import CalibrationResolver
 from cryofw.fleet.document import Problem
 from cryofw.fleet.fleet import (
     EVERYTHING,
-    CalibrationContract,
     Controller,
     Count,
     Cryostat,
     HeartbeatRule,
-    Metric,
     Reach,
     ResetPath,
     Retries,
@@ -27,14 +25,13 @@ from cryofw.fleet.fleet import (
     Thermal,
 )
 from cryofw.fleet.settings import Layers, at_path, read_piece, require
+from cryofw.fleet.source_resolver import SourceResolver
 from cryofw.fleet.window import Window
 
 if TYPE_CHECKING:
     from cryofw.fleet.document import Document, Path
 
 _THERMAL_HINT = "for example thermal: {stage: 4k, capacity: 1.5 W, flash: 60 mW, max_rise: 150 mK}"
-_METRIC_HINT = "for example {unit: dB, worse: lower, margin: 0.5, reject: 1.5}"
-_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
 
 @dataclass
@@ -43,6 +40,10 @@ class Resolver:
 
     document: Document
     problems: list[Problem] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sources = SourceResolver(self.document, self.problems)
+        self.calibrations = CalibrationResolver(self.sources)
 
     def _problem(self, path: Path, message: str, hint: str = "", *, on_key: bool = False) -> None:
         self.problems.append(Problem(path, message, hint, on_key))
@@ -55,9 +56,11 @@ class Resolver:
         names = list(raw) if isinstance(raw, dict) else []
         resolved = [self.controller(name, one) for one in names]
         built = tuple(one for one in resolved if one is not None)
-        if thermal is None or len(built) != len(names):
+        values = {"cryostat": name, "stage": thermal.stage if thermal else ""}
+        guards = self.sources.guards(layers, values)
+        if thermal is None or guards is None or len(built) != len(names):
             return None
-        return Cryostat(name, thermal, built)
+        return Cryostat(name, thermal, built, guards)
 
     def _thermal(self, layers: Layers, name: str) -> Thermal | None:
         written = layers.read("thermal", controllers.ThermalDocument)
@@ -94,7 +97,7 @@ class Resolver:
         written = read_piece(controllers.ControllerDocument, at_path(self.document.value, own))
         heartbeat = self._heartbeat(layers)
         reset = self._reset(layers, cryostat, name)
-        calibration = self._calibration(layers)
+        calibration = self.calibrations.contract(layers, cryostat, name)
         retries = layers.read("retries", controllers.RetriesDocument)
         settings = self._plain_settings(layers)
         if written is None or settings is None or retries is None:
@@ -146,77 +149,17 @@ class Resolver:
         if written.shared_by and not written.hook:
             message = "`shared_by` without `hook`: there is no command that could be shared"
             self._problem(layers.origin("reset", "shared_by"), message, on_key=True)
-        known = {"controller": name, "cryostat": cryostat}
-        for argument in written.hook or ():
-            for placeholder in _PLACEHOLDER.findall(argument):
-                if placeholder not in known:
-                    hint = "known are ${controller} and ${cryostat}"
-                    path = layers.origin("reset", "hook")
-                    self._problem(path, f"the hook uses the unknown `${{{placeholder}}}`", hint)
-                    return None
         hook = None
         if written.hook:
-            hook = tuple(
-                _PLACEHOLDER.sub(lambda match: known[match[1]], argument)
-                for argument in written.hook
+            values, path = (
+                {"controller": name, "cryostat": cryostat},
+                layers.origin("reset", "hook"),
             )
+            hook = self.sources.fill_command(written.hook, values, path, "hook")
+            if hook is None:
+                return None
         others = tuple(one for one in written.shared_by or () if one != name)
         return ResetPath(bool(written.watchdog), hook, others)
-
-    def _calibration(self, layers: Layers) -> CalibrationContract | None:
-        for layer in layers.paths[1:]:
-            path = (*layer, "calibration", "false_rollback")
-            if path in self.document.values:
-                message = "`false_rollback` is one budget for the whole rollout"
-                self._problem(path, message, "set it under `defaults` only", on_key=True)
-        metrics = self._metrics(layers)
-        written = layers.read("calibration", controllers.CalibrationDocument)
-        if written is None or metrics is None:
-            return None
-        fallback = CalibrationContract()
-        return CalibrationContract(
-            written.false_rollback or fallback.false_rollback,
-            written.every or fallback.every_s,
-            written.min_samples or fallback.min_samples,
-            written.baseline_samples or fallback.baseline_samples,
-            metrics,
-        )
-
-    def _metrics(self, layers: Layers) -> dict[str, Metric] | None:
-        """Every metric on its own, so that a broken one does not hide another."""
-        raw = at_path(layers.merged("calibration"), ("metrics",))
-        metrics: dict[str, Metric] = {}
-        complete = True
-        for name, value in raw.items() if isinstance(raw, dict) else ():
-            written = read_piece(controllers.MetricDocument, value)
-            metric = self._metric(layers, name, written) if written is not None else None
-            complete = complete and metric is not None
-            if metric is not None:
-                metrics[name] = metric
-        return metrics if complete else None
-
-    def _metric(
-        self, layers: Layers, name: str, written: controllers.MetricDocument
-    ) -> Metric | None:
-        holder = ("calibration", "metrics", name)
-        needed = ("unit", "worse", "margin", "reject")
-        missing = require(layers, holder, written, needed, _METRIC_HINT)
-        self.problems += missing
-        if missing:
-            return None
-        assert written.unit is not None
-        assert written.worse is not None
-        assert written.margin is not None
-        assert written.reject is not None
-        if written.reject <= written.margin:
-            message = (
-                f"`reject` ({written.reject:g}) of `{name}` must be larger than its `margin` "
-                f"({written.margin:g})"
-            )
-            hint = "`margin` is what is still as good as before, `reject` is what must be found"
-            self._problem(layers.origin(*holder, "reject"), message, hint)
-            return None
-        return Metric(written.unit, written.worse, written.margin, written.reject, written.limit)
 
     def stage(self, index: int) -> Stage | None:
         """The stage at `index`, or None if it cannot be resolved."""

@@ -18,7 +18,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 LAYERED = (
     "board", "baud", "boot_time", "slot_size", "owner",
-    "heartbeat", "reset", "thermal", "calibration", "retries",
+    "heartbeat", "reset", "thermal", "guards", "calibration", "retries",
 )  # fmt: skip
 
 
@@ -72,6 +72,13 @@ class Layers:
                 if (*layer, *path[:cut]) in self.document.values:
                     return (*layer, *path[:cut])
         return self.paths[-1]
+
+    def depth(self, *path: str) -> int:
+        """How near the layer is that sets the value at `path`: 0 is the farthest, -1 none."""
+        for index in range(len(self.paths) - 1, -1, -1):
+            if (*self.paths[index], *path) in self.document.values:
+                return index
+        return -1
 
 
 def read_piece(model: type[ModelT], value: object) -> ModelT | None:

@@ -30,8 +30,7 @@ def check_shape(document: Document) -> None:
 def _shape_problem(document: Document, detail: ErrorDetails) -> Problem:
     path: Path = tuple(detail["loc"])
     if path and path[-1] == "[key]":
-        hint = "letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 64"
-        return Problem(path[:-1], f"`{path[-2]}` is not a name", hint, on_key=True)
+        return Problem(path[:-1], f"`{path[-2]}` is not a name", _NAME_HINT, on_key=True)
     key = path[-1] if path else ""
     kind, context = detail["type"], detail.get("ctx", {})
     value = detail["input"]
@@ -55,12 +54,7 @@ def _value_message(
         options = _options(str(context["expected"]))
         return f"{shown} is not allowed for `{key}`", checks.did_you_mean(value, options)
     if kind == "string_pattern_mismatch":
-        what = "a hardware id" if key == "hw" else "a name"
-        hint = (
-            "pairs of lower-case hex digits, for example 5a31c0de00000001"
-            if key == "hw"
-            else "letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 64"
-        )
+        what, hint = _PATTERNS.get(str(key), ("a name", _NAME_HINT))
         return f"{shown} is not {what}", hint
     if kind in {"string_too_short", "too_short"}:
         return f"`{_label(path)}` is empty", ""
@@ -80,6 +74,15 @@ def _value_message(
     return f"expected {expected} for `{_label(path)}`, got {shown}", hint
 
 
+_NAME_HINT = "letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most 64"
+_PATTERNS = {
+    "hw": ("a hardware id", "pairs of lower-case hex digits, for example 5a31c0de00000001"),
+    "token_env": (
+        "a name of an environment variable",
+        "the token itself never stands in this file: export it under a name such as PROM_TOKEN",
+    ),
+    "label": ("a name of a label", "letters, digits and `_`, beginning with no digit"),
+}
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
