@@ -6,6 +6,7 @@ write to a device's line. The disk and the chips outlive the host; nothing else 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from cryofw.journal import JOURNAL_NAME, HostDied, MemoryDisk, MemoryStorage, St
 from cryofw.release import ImageStore
 from cryofw.rollout import Ending, Plan, Running, Wish, make_plan
 from cryofw.rollout import events as e
-from cryofw.simulator import LabSpec, SimulatedLab, spec_of_fleet
+from cryofw.simulator import LabSpec, PullCable, ScheduledFault, SimulatedLab, spec_of_fleet
 from cryofw.simulator import MemoryStorage as Chip
 from cryofw.simulator.lab_store import MemoryStore
 from cryofw.transport import SchemeOpener
@@ -34,10 +35,10 @@ from tests.flows.invariants import check_end, check_moment, read_records
 from tests.flows.small_lab import firmware
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cryofw.image import PublicKey
-    from cryofw.rollout import RolloutState
+    from cryofw.rollout import Event, RolloutState
     from cryofw.transport import ByteStream
 
     Keys = Mapping[Algorithm, tuple[PublicKey, Callable[[bytes], bytes]]]
@@ -162,20 +163,27 @@ class Room:
         lab = SimulatedLab(self.prepared.spec, self.prepared.keys, self._ram)
         return Host(lab, MemoryStorage(self.disk))
 
-    def run(self, host: Host) -> RolloutState | None:
-        """Start the rollout, or resume it; None if the host died."""
+    def run(
+        self,
+        host: Host,
+        *,
+        faults: Sequence[ScheduledFault] = (),
+        said: Sequence[Event] = (),
+    ) -> RolloutState | None:
+        """Start the rollout, or resume it with what people said; None if the host died."""
         self.disk.locks.clear()
         fresh = b"rollout-started" not in self.disk.entries.get(JOURNAL_NAME, b"")
 
         async def main() -> RolloutState:
             host.lab.start()
+            host.lab.schedule(faults)
             try:
                 home = Home(Path("nowhere"), host.storage)
                 deployment = Deployment(home, self.plan, self.prepared.keys, WHO)
                 site = Site(LabClock(host.lab), SchemeOpener({"sim": host}), host.lab)
                 if fresh:
                     return await deployment.start(site, "")
-                return await deployment.go_on(site, [e.RolloutResumed("", WHO)])
+                return await deployment.go_on(site, [*said, e.RolloutResumed("", WHO)])
             finally:
                 host.lab.close()
 
@@ -187,6 +195,15 @@ class Room:
             raise
         # What is sent after the end, to give leases back, may die unnoticed.
         return None if host.is_dead else state
+
+    def let_pass(self, seconds: float) -> None:
+        """Time passes for the devices, and no host is there."""
+
+        async def main() -> None:
+            async with self.host().lab:
+                await asyncio.sleep(seconds)
+
+        run_virtual(main())
 
     def check_moment(self) -> None:
         """See `invariants.check_moment`."""
@@ -206,6 +223,10 @@ class Room:
         if not self.ended:
             assert self.run(self.host()) is not None
         assert self.ended == IMAGES[self.image][1], self.ended
+        self.check_end()
+
+    def check_end(self) -> None:
+        """See `invariants.check_end`; and the journal proves itself."""
         self.check_moment()
         records = read_records(self.disk.entries[JOURNAL_NAME])
         check_end(records, see_chips(self.chips, self.prepared.keys), self.before)
@@ -357,6 +378,76 @@ def test_hosts_that_die_again_and_again_end_it_all_the_same(prepared: Prepared, 
                 room.check_moment()
         with told(f"first death at send {first}"):
             room.finish()
+
+
+def in_test_boot(room: Room) -> Host:
+    """A host that died while rig-a soaked."""
+    host = room.host()
+    sends = whole_run(Room(room.prepared, room.image)).sent
+    for send in range(40, sends):
+        trial = Room(room.prepared, room.image)
+        trial_host = trial.host()
+        trial_host.die_at_send = send
+        trial.run(trial_host)
+        if see_chips(trial.chips, room.prepared.keys)["rig-a"].test_boot:
+            host.die_at_send = send + 10
+            assert room.run(host) is None
+            return host
+    raise AssertionError("rig-a was never in its test boot")
+
+
+def test_a_test_boot_that_nobody_watches_ends_by_its_lease(prepared: Prepared) -> None:
+    room = Room(prepared, "good")
+    in_test_boot(room)
+    assert see_chips(room.chips, prepared.keys)["rig-a"].test_boot
+
+    room.let_pass(120)
+
+    chip = see_chips(room.chips, prepared.keys)["rig-a"]
+    assert chip.confirmed
+    assert chip.active == prepared.hashes["factory"]
+    # The host was away: that says nothing against the firmware, which is tried again.
+    room.finish()
+    kinds = [r["kind"] for r in read_records(room.disk.entries[JOURNAL_NAME])]
+    assert kinds.count("retry-granted") == 1
+
+
+def test_a_stop_in_a_test_boot_sends_nothing_and_leaves_it_to_the_lease(
+    prepared: Prepared,
+) -> None:
+    room = Room(prepared, "good")
+    in_test_boot(room)
+    before = see_chips(room.chips, prepared.keys)
+
+    state = room.run(room.host(), said=[e.StopRequested(WHO, "smoke")])
+
+    assert state is not None
+    assert state.ended is Ending.STOPPED
+    assert see_chips(room.chips, prepared.keys) == before
+    room.let_pass(120)
+    room.check_end()
+
+
+def test_a_cable_that_stays_out_pauses_and_a_person_goes_on(prepared: Prepared) -> None:
+    room = Room(prepared, "good")
+    pulled = ScheduledFault(11.4, "rig-a", PullCable(for_s=1e6))
+
+    state = room.run(room.host(), faults=[pulled])
+
+    assert state is not None
+    assert state.paused == "device", (state.ended, state.why)
+    room.check_moment()
+    lost = state.devices["rig-a"]
+    assert lost.quarantined
+    assert lost.hint
+    chip = see_chips(room.chips, prepared.keys)["rig-a"]
+    assert chip.confirmed
+    assert chip.active == prepared.hashes["factory"]
+    # The cable is back, and somebody says so.
+    done = room.run(room.host(), said=[e.QuarantineCleared("rig-a", WHO, "cable is back")])
+    assert done is not None
+    assert done.ended is Ending.CONFIRMED
+    room.check_end()
 
 
 @contextlib.contextmanager
