@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LEAST_BLOCKS = 6
 _MOST_RHO = 0.98
+_AMPLE = 100
+_POSITIVE = 1.28  # standard errors of r1: below, a series is taken as independent
+_STILL = 2.0  # standard errors: above, block means still resemble each other
 
 
 def autocorrelation(values: Sequence[float]) -> float:
-    """Lag-1 autocorrelation of `values` in time order, corrected for bias; 0 to 0.98.
-
-    Negative autocorrelation makes block means quieter than they seem; it is read as none.
-    """
+    """Lag-1 autocorrelation of `values` in time order, corrected for bias; at most 0.98."""
     count = len(values)
     if count < 3:
         return 0.0
@@ -31,7 +32,7 @@ def autocorrelation(values: Sequence[float]) -> float:
     if squares <= 1e-18 * count * max(mean * mean, 1e-300):
         return 0.0  # a constant metric
     r1 = sum(a * b for a, b in pairwise(deviations)) / squares
-    return min(max(r1 + (1 + 4 * r1) / count, 0.0), _MOST_RHO)
+    return min(r1 + (1 + 4 * r1) / count, _MOST_RHO)
 
 
 def block_length(rho: float) -> int:
@@ -53,33 +54,57 @@ def block_deviation(rho: float, length: int) -> float:
     return math.sqrt(((1 + rho) / (1 - rho) - tail) / length)
 
 
-LEAST_BLOCKS = 6
-_AMPLE = 100
-_POSITIVE = 1.28  # standard errors of r1: below, a series is taken as independent
-_STILL = 2.0  # standard errors: above, block means still resemble each other
-
-
-def choose_length(baseline: Sequence[float]) -> int:
+def choose_length(baseline: Sequence[float], shared: int = 1) -> int:
     """The block length for a stream, from its baseline in time order; 0 when none will do.
 
-    The rule of this module, with three guards. An r1 that noise alone would give is taken as
+    The rule of this module, with guards. An r1 that noise alone would give is taken as
     none: half of all independent baselines would get blocks of two otherwise. If the block means
     still resemble each other (noise that lasts longer than its first lag tells), the rule is
-    applied to them once more. And at least six blocks must come out of the baseline: with 100
-    samples or more the length is cut to that, down to a half of what the rule asks, since so few
-    blocks cannot win a large bet anyway; beyond that nothing can be judged.
+    applied to them once more. And at least six blocks must come out of the baseline. With 100
+    samples or more the length is cut to that: so few blocks cannot win a large bet anyway. If the
+    rule asks for twice as much or more, or the baseline is shorter, nothing can be judged.
+
+    Args:
+        baseline: samples in time order.
+        shared: `shared_length` of the wave; no stream gets shorter blocks.
     """
     count = len(baseline)
     longest = count // LEAST_BLOCKS
     if longest < 1:
         return 0
-    rho = autocorrelation(baseline)
-    length = 1 if rho * math.sqrt(count) < _POSITIVE else block_length(rho)
-    means = block_means(baseline, length)
-    if len(means) >= LEAST_BLOCKS:
-        rest = autocorrelation(means)
-        if rest * math.sqrt(len(means)) > _STILL:
-            length = math.ceil(length * (1 + rest) / (1 - rest))
+    asked, length = _lengths([baseline])
+    length = max(length, shared)
     if length <= longest:
         return length
-    return longest if count >= _AMPLE and length <= 2 * longest else 0
+    return longest if count >= _AMPLE and asked <= 2 * longest else 0
+
+
+def shared_length(series: Sequence[Sequence[float]]) -> int:
+    """The block length that the baselines of a wave ask for together, at least 1.
+
+    One short baseline may look independent by chance, and of forty some will; and block means
+    that still resemble each other a little show in all of them, but not in one.
+    """
+    return _lengths(series)[1]
+
+
+def _lengths(series: Sequence[Sequence[float]]) -> tuple[int, int]:
+    """Block length by the rule, and with the rule applied to the block means once more."""
+    asked = block_length(_common(series, _POSITIVE, raw=True))
+    rest = _common([block_means(values, asked) for values in series], _STILL)
+    return asked, math.ceil(asked * (1 + rest) / (1 - rest) - 1e-9)
+
+
+def _common(series: Sequence[Sequence[float]], errors: float, *, raw: bool = False) -> float:
+    """Mean autocorrelation; 0 unless it is so many standard errors above that.
+
+    Of fewer than 100 `raw` samples, one standard error is added: a short baseline must not guess.
+    """
+    known = [values for values in series if len(values) >= LEAST_BLOCKS]
+    count = sum(len(values) for values in known)
+    rho = sum(len(v) * autocorrelation(v) for v in known) / count if count else 0.0
+    if rho * math.sqrt(count) < errors:
+        return 0.0
+    if raw and count < _AMPLE:
+        rho = min(rho + math.sqrt((1 - rho * rho) / count), _MOST_RHO)
+    return rho

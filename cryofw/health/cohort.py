@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryofw.health.blocks import shared_length
 from cryofw.health.controls import ControlGroup
 from cryofw.health.judge import MetricFinding, Shift
 from cryofw.health.ledger import StreamKind
@@ -230,18 +231,21 @@ class Cohort:
         for group in self.groups.values():
             group.freeze()
         for metric in self.rule.metrics:
-            baselines = {}
-            for device, member in self._members.items():
-                stream = member.streams[metric.name]
-                baselines[device] = before = self._difference(member.before[metric.name], metric)
+            baselines = {
+                device: self._difference(member.before[metric.name], metric)
+                for device, member in self._members.items()
+            }
+            shared = shared_length([list(before.values()) for before in baselines.values()])
+            for device, before in baselines.items():
+                stream = self._members[device].streams[metric.name]
                 for slot, value in before.items():
                     stream.baseline(slot, value)
-                stream.freeze()
+                stream.freeze(shared)
             if len(baselines) > 1:
                 threshold = self.rule.ledger.threshold(StreamKind.POOLED, self.attempt)
                 self.pools[metric.name] = Pool(
                     metric, baselines, self.rule.planned_samples, threshold,
-                    self._seed("pool", metric.name),
+                    self._seed("pool", metric.name), shared,
                 )  # fmt: skip
 
     def _difference(self, before: Mapping[int, float], metric: MetricContract) -> dict[int, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from cryofw.health.blocks import choose_length
 from cryofw.health.judge import MetricFinding, Shift
 from cryofw.health.shift import ShiftTest
 from cryofw.health.stream import bet_words
@@ -32,6 +33,7 @@ class Pool:
         planned: samples expected in the soak.
         threshold: wealth at which the bet against the firmware is won; from the ledger.
         seed: breaks ties; names the wave and the metric.
+        shared: block length that the wave asks for.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class Pool:
         planned: int,
         threshold: float,
         seed: bytes,
+        shared: int = 1,
     ) -> None:
         self.metric, self.threshold = metric, threshold
         self._sign = metric.harm(1.0)
@@ -60,7 +63,8 @@ class Pool:
             for slot in slots
         )
         base = [level for row in rows if (level := self._level(row)) is not None]
-        self.test = ShiftTest(base, ((metric.margin, 1),), planned, seed)
+        length = choose_length(base, shared)
+        self.test = ShiftTest(base, ((metric.margin, 1),), planned, seed, length)
         self._at = dict.fromkeys(baselines, -1)
         self._done = -1
         self._open: dict[int, list[float]] = {}

@@ -16,7 +16,7 @@ from cryofw.health.blocks import LEAST_BLOCKS, block_deviation, block_length
 from cryofw.health.onset import Onset
 from cryofw.health.ranks import RankBook
 from cryofw.health.ranksum import lower_p
-from cryofw.health.stream import BETA
+from cryofw.health.stream import BETA, look_level
 from cryofw.health.tiebreak import TieBreaker
 from cryofw.health.wager import Wager
 
@@ -162,7 +162,7 @@ def _finds(before: int, after: int, threshold: float) -> float | None:
 @lru_cache(maxsize=256)
 def _clears(before: int, after: int, beta: float) -> float | None:
     runs = _runs(before, after)
-    level = beta / 2 * 0.75
+    level = look_level(beta, 1)
 
     def passed(reject: float) -> bool:
         count = sum(lower_p(later, baseline, reject) <= level for baseline, later in runs)

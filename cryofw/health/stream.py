@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from cryofw.health.blocks import choose_length
 from cryofw.health.bound import BoundTest, bound_of
 from cryofw.health.judge import MetricFinding, Shift
 from cryofw.health.noise import TOLERATED, NoiseTest
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from cryofw.health.contract import MetricContract
 
 BETA = 0.05
+_BET_PART = 0.2  # of beta goes to the bet on "fine", the rest to the looks
+_FIRST_LOOK = 0.75  # of what is left for looks
 _SUSPECT = 0.1  # of the threshold: a bet that stands so high forbids to pass
 _MORE = 1.25  # blocks at the next look, over those at the last
 
@@ -108,17 +111,23 @@ class CalibrationStream:
             self._slot = slot
             self._base.append(self._sign * value)
 
-    def freeze(self) -> None:
-        """The device is about to be touched: fix block length and ranks; a second call is void."""
+    def freeze(self, shared: int = 1) -> None:
+        """The device is about to be touched: fix block length and ranks; a second call is void.
+
+        Args:
+            shared: block length that the wave asks for (`shared_length`).
+        """
         if self.shift is not None:
             return
+        ready = len(self._base) >= max(2, self.rule.baseline_samples)
+        self._arm(choose_length(list(self._base), shared) if ready else 0)
+
+    def _arm(self, length: int) -> None:
         rule = self.rule
         base = list(self._base)
-        ready = len(base) >= max(2, rule.baseline_samples)
         questions = ((rule.metric.margin, 1), (rule.metric.reject, -1))
         planned = rule.planned_samples
-        self.shift = ShiftTest(base, questions, planned, self._seed, None if ready else 0)
-        length = self.shift.length
+        self.shift = ShiftTest(base, questions, planned, self._seed, length)
         if length and rule.noise_threshold < math.inf:
             self._noise = NoiseTest(base, length, planned, self._seed + b"/noise")
         if length and rule.method is Method.T_MIXTURE:
@@ -157,8 +166,8 @@ class CalibrationStream:
     def look(self) -> None:
         """The soak is complete: take the planned look; early repetitions change nothing.
 
-        The first look spends half of beta's second half, each later one half of what is left, and
-        is due when a quarter more blocks came.
+        The first look spends 3/4 of the looks' part of beta, each later one 3/4 of what is left,
+        and is due when a quarter more blocks came.
         """
         shift = self.shift
         if shift is None or self.count < self.rule.min_samples:
@@ -226,13 +235,10 @@ class CalibrationStream:
         return ""
 
     def _excludes_reject(self) -> bool:
-        shift, half = self.shift, self.rule.beta / 2
+        shift = self.shift
         assert shift is not None
-        return shift.wagers[1].peak >= 1 / half or self._p <= self._look_level()
-
-    def _look_level(self) -> float:
-        first = 0.75
-        return self.rule.beta / 2 * first * (1 - first) ** max(0, self._looks - 1)
+        level = look_level(self.rule.beta, max(1, self._looks))
+        return shift.wagers[1].peak >= fine_threshold(self.rule.beta) or self._p <= level
 
     def finding(self) -> MetricFinding:
         """What the samples so far say, with the numbers."""
@@ -302,9 +308,10 @@ class CalibrationStream:
             numbers["blocks_before"] = len(shift.base_blocks)
             numbers["blocks_after"] = len(shift.blocks)
             numbers["e_fine"] = _round(shift.wagers[1].peak)
-            numbers["e_fine_needed"] = _round(2 / rule.beta)
+            numbers["e_fine_needed"] = _round(fine_threshold(rule.beta))
         if self._looks:
-            numbers["p_fine"], numbers["p_fine_needed"] = _round(self._p), self._look_level()
+            numbers["p_fine"] = _round(self._p)
+            numbers["p_fine_needed"] = _round(look_level(rule.beta, self._looks))
         if self._noise is not None:
             numbers["noise_ratio"] = _round(self._noise.ratio)
             numbers["noise_tolerated"] = TOLERATED
@@ -323,6 +330,7 @@ class CalibrationStream:
         """Plain JSON from which `restore` goes on exactly, given the same rule and seed."""
         return {
             "base": list(self._base),
+            "block": self.shift.length if self.shift else None,
             "slot": self._slot,
             "count": self.count,
             "total": self._total,
@@ -341,8 +349,8 @@ class CalibrationStream:
         """The stream as it was when `state` was taken."""
         stream = cls(rule, seed, controls)
         stream._base.extend(state["base"])
-        if state["shift"] is not None:
-            stream.freeze()
+        if state["block"] is not None:
+            stream._arm(state["block"])
         stream._slot, stream.count = state["slot"], state["count"]
         stream._total, stream._raw = state["total"], state["raw"]
         stream._looks, stream._next_look, stream._p = state["looks"]
@@ -355,6 +363,16 @@ class CalibrationStream:
             if part is not None and saved is not None:
                 part.restore(saved)
         return stream
+
+
+def fine_threshold(beta: float) -> float:
+    """Wealth at which the bet on "not worse by reject" is won."""
+    return 1 / (beta * _BET_PART)
+
+
+def look_level(beta: float, look: int) -> float:
+    """P-value at which planned look `look` (from 1) says "not worse by reject"; sums below beta."""
+    return beta * (1 - _BET_PART) * _FIRST_LOOK * (1 - _FIRST_LOOK) ** (look - 1)
 
 
 def bet_words(won: float, threshold: float) -> str:
