@@ -16,6 +16,7 @@ from cryofw.health.controls import ControlGroup
 from cryofw.health.judge import MetricFinding, Shift
 from cryofw.health.ledger import StreamKind
 from cryofw.health.pool import Pool
+from cryofw.health.shift import usable
 from cryofw.health.stream import BETA, CalibrationStream, Method, StreamRule
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class Cohort:
         if not self._frozen:
             for name, before in member.before.items():
                 value = values.get(name, math.nan)
-                if math.isfinite(value):
+                if usable(value):
                     before[slot] = value
                     if len(before) > 2 * self.rule.baseline_samples:
                         del before[next(iter(before))]

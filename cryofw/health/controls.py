@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cryofw.health.shift import ShiftTest
+from cryofw.health.shift import ShiftTest, usable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +75,7 @@ class ControlGroup:
         if slot <= self._last[name] or slot <= self.closed:
             return
         self._last[name] = slot
-        if math.isfinite(value):
+        if usable(value):
             self._open.setdefault(slot, {})[name] = value
         self.reach(slot)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.health.blocks import choose_length
 from cryofw.health.judge import MetricFinding, Shift
-from cryofw.health.shift import ShiftTest
+from cryofw.health.shift import ShiftTest, usable
 from cryofw.health.stream import bet_words
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Pool:
         if index <= self._at[member] or index <= self._done:
             return
         self._at[member] = index
-        if math.isfinite(value):
+        if usable(value):
             self._open.setdefault(index, []).append(value - self._centres[member])
         self._advance()
 

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+_MOST = 1e150
+
+
+def usable(value: float) -> bool:
+    """A number that can be judged: finite, and so small that sums of squares are finite too."""
+    return -_MOST < value < _MOST
+
+
 class ShiftTest:
     """Always-valid tests of one series against its own baseline.
 

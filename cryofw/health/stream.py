@@ -18,7 +18,7 @@ from cryofw.health.bound import BoundTest, bound_of
 from cryofw.health.judge import MetricFinding, Shift
 from cryofw.health.noise import TOLERATED, NoiseTest
 from cryofw.health.ranksum import lower_p
-from cryofw.health.shift import ShiftTest
+from cryofw.health.shift import ShiftTest, usable
 from cryofw.health.tmixture import TMixture
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class StreamRule:
 
 
 class CalibrationStream:
-    """Feed it samples on the planned grid; late, repeated and non-finite ones change nothing.
+    """Feed it samples on the planned grid; late, repeated and unusable ones change nothing.
 
     Args:
         rule: the frozen rule.
@@ -107,7 +107,7 @@ class CalibrationStream:
             slot: its place on the planned grid; one that is not after the last is ignored.
             value: in the metric's unit, less the controls' mean if there are any.
         """
-        if self.shift is None and self._is_next(slot) and math.isfinite(value):
+        if self.shift is None and self._is_next(slot) and usable(value):
             self._slot = slot
             self._base.append(self._sign * value)
 
@@ -141,7 +141,7 @@ class CalibrationStream:
             value: in the metric's unit, less the controls' mean if there are any.
             raw: the value itself, for the absolute bound; None: the same.
         """
-        if not self._is_next(slot) or not math.isfinite(value):
+        if not self._is_next(slot) or not usable(value):
             return
         if self.shift is None:
             self.freeze()
