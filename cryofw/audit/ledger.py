@@ -21,6 +21,7 @@ UPLOAD = "image-upload-requested"
 TEST = "image-test-requested"
 CONFIRM = "image-confirm-requested"
 ROLL_BACK = "device-rollback-requested"
+SAFE = "device-safe-requested"
 INTENTS = frozenset(COMMANDS)
 
 ROLLOUT_KINDS = INTENTS | frozenset(EVENTS)
@@ -93,6 +94,9 @@ OUTCOMES: dict[str, frozenset[str]] = {
     "confirm-refused": frozenset({CONFIRM}),
     "device-rolled-back": frozenset({ROLL_BACK}),
     "device-stuck": INTENTS,
+    "device-made-safe": frozenset({SAFE}),
+    "device-not-safe": frozenset({SAFE}),
+    "upload-interrupted": frozenset({UPLOAD}),
 }
 """Outcomes, and the intents one of which must stand before them, still without an outcome.
 
@@ -111,6 +115,8 @@ class RolloutLedger:
     gates: set[str] = field(default_factory=set)
     approved: set[str] = field(default_factory=set)
     wave: int = 0
+    frozen: set[str] = field(default_factory=set)  # cryostats
+    held_out: set[str] = field(default_factory=set)
     resting: str = ""  # why nothing may be asked of a device: ended, paused, stopped
 
     def device(self, name: str) -> DeviceLedger:
@@ -130,6 +136,15 @@ class RolloutLedger:
                 self.gates.add(stage)
             case "stage-approved":
                 self.approved.add(stage)
+            case "cryostat-frozen":
+                self.frozen.add(str(record.fields.get("cryostat")))
+                self.held_out.discard(str(record.fields.get("cryostat")))
+            case "cryostat-thawed":
+                self.frozen.discard(str(record.fields.get("cryostat")))
+            case "cryostat-held-out":
+                self.held_out.add(str(record.fields.get("cryostat")))
+            case "cryostat-admitted":
+                self.held_out.discard(str(record.fields.get("cryostat")))
             case "rollout-ended":
                 self.resting = "the rollout had ended"
             case "rollout-paused":

@@ -187,6 +187,19 @@ def _test_of_what_was_uploaded(
     return ""
 
 
+def _nothing_new_in_a_frozen_cryostat(
+    _ledger: Ledger, rollout: RolloutLedger, _device: DeviceLedger, record: Record
+) -> str:
+    planned = rollout.plan.devices.get(str(record.device)) if rollout.plan else None
+    if planned is None:
+        return ""
+    if planned.cryostat in rollout.frozen:
+        return f"{record.device} was to be changed while {planned.cryostat} was frozen"
+    if record.kind != CONFIRM and planned.cryostat in rollout.held_out:
+        return f"{record.device} was to be flashed while {planned.cryostat} was held out"
+    return ""
+
+
 def _confirm_of_what_passed(
     _ledger: Ledger, _rollout: RolloutLedger, device: DeviceLedger, record: Record
 ) -> str:
@@ -241,9 +254,14 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "stage-approved": (_act_of_a_named_person,),
     "quarantine-cleared": (_act_of_a_named_person,),
     CHECK: (_check_in_its_stage,),
-    UPLOAD: (_check_in_its_stage, _upload_of_the_release),
-    TEST: (_test_of_what_was_uploaded,),
-    CONFIRM: (_confirm_of_what_passed,),
+    UPLOAD: (
+        _check_in_its_stage,
+        _upload_of_the_release,
+        _nothing_new_in_a_frozen_cryostat,
+    ),
+    TEST: (_test_of_what_was_uploaded, _nothing_new_in_a_frozen_cryostat),
+    CONFIRM: (_confirm_of_what_passed, _nothing_new_in_a_frozen_cryostat),
+    "guard-overridden": (_act_of_a_named_person,),
     ROLL_BACK: (_rollback_to_the_last_good,),
     "image-uploaded": (_outcome_is_about_the_same_image,),
     "test-booted": (_outcome_is_about_the_same_image,),

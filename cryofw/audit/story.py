@@ -52,6 +52,16 @@ _PHRASES: dict[str, str] = {
     "gate-failed": "the gate of stage {stage} is FAILED",
     "rollout-paused": "the rollout waits for: {needs}",
     "rollout-ended": "the rollout has ended: {outcome}",
+    "guard-overridden": "passed over the guard: {guard} {cryostat}",
+    "cryostat-base-taken": "{cryostat} rests at {base_k} K",
+    "cryostat-frozen": "{cryostat} is FROZEN",
+    "cryostat-thawed": "{cryostat} has thawed",
+    "cryostat-held-out": "{cryostat} is held out of the wave",
+    "cryostat-admitted": "{cryostat} may be flashed again",
+    "device-safe-requested": "{device} is asked into its safe state",
+    "device-made-safe": "{device} is in its safe state",
+    "device-not-safe": "{device} could not be made safe",
+    "upload-interrupted": "the upload to {device} was interrupted",
     "journal-repaired": "a torn line of {dropped_bytes} bytes was cut off",
 }
 _REASONS = ("why", "how", "hint")

@@ -24,6 +24,7 @@ from cryofw.errors import Refused, UsageError
 from cryofw.fleet import load_fleet
 from cryofw.release import admit
 from cryofw.rollout import Plan, Wish, make_plan, parse_plan
+from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout.planner import DOWNGRADE, NO_RESET_PATH, NO_WAY_BACK
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from cryofw.fleet import Fleet
     from cryofw.image import PublicKey
+    from cryofw.rollout import Event
 
 fleet_option = click.option(
     "--fleet",
@@ -61,6 +63,18 @@ downgrade_option = click.option(
 stage_option = click.option(
     "--stage", metavar="NAME", default="", help="Stop once this stage has passed."
 )
+override_experiment_option = click.option(
+    "--override-experiment",
+    multiple=True,
+    metavar="CRYOSTAT",
+    help="Flash CRYOSTAT although an experiment holds it now; needs --why.",
+)
+override_budget_option = click.option(
+    "--override-error-budget",
+    is_flag=True,
+    help="Begin although an error budget is spent; needs --why.",
+)
+why_option = click.option("--why", default="", help="The reason for an override, for the record.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Agree beforehand; approve nothing.")
 
 
@@ -178,6 +192,9 @@ def _overrides(
 @click.argument("image", type=PATH, required=False)
 @click.option("--plan", "plan_path", type=PATH, help="Deploy exactly this plan.")
 @planning_options
+@override_experiment_option
+@override_budget_option
+@why_option
 @stage_option
 @yes_option
 @keyring_option
@@ -191,6 +208,9 @@ def deploy(
     no_way_back: tuple[str, ...],
     no_reset_path: tuple[str, ...],
     downgrade: bool,
+    override_experiment: tuple[str, ...],
+    override_error_budget: bool,
+    why: str,
     stage: str,
     yes: bool,
     keyring: Path,
@@ -218,16 +238,42 @@ def deploy(
         else:
             made = opened
     _check_stage(made, stage)
-    runner = Runner(home, made, keys, operator_name(), as_json=as_json)
+    who = operator_name()
+    passed_over = guard_overrides(made, override_experiment, who, why, budget=override_error_budget)
+    runner = Runner(home, made, keys, who, as_json=as_json)
     if made.rollout in home.history().rollouts:
-        runner.report(runner.go_on((), stage))
+        runner.report(runner.go_on(passed_over, stage))
         return
     if not as_json:
         show_plan(Output(), made)
     last = made.stages[-1].name
     target = stage or last
     ask(f"Roll out {made.release.version} up to stage {target}?", target, yes=yes)
-    runner.report(runner.start(stage))
+    runner.report(runner.start(stage, passed_over))
+
+
+def guard_overrides(
+    made: Plan, cryostats: tuple[str, ...], who: str, why: str, *, budget: bool = False
+) -> list[Event]:
+    """What a person takes on themselves, as events.
+
+    Raises:
+        UsageError: no such cryostat, or no reason.
+    """
+    known = [name for name, guards in made.guards.items() if guards.experiment is not None]
+    for name in cryostats:
+        if name not in known:
+            raise UsageError(
+                f"no guard for experiments in cryostat {name!r}",
+                why=f"cryostats with one: {', '.join(known) or 'none'}",
+                hint=did_you_mean(name, known),
+            )
+    if (cryostats or budget) and not why.strip():
+        raise UsageError("an override needs a reason", hint="--why TEXT goes into the record")
+    events: list[Event] = [
+        ce.GuardOverridden(ce.EXPERIMENT, who, why, cryostat=name) for name in cryostats
+    ]
+    return [*events, ce.GuardOverridden(ce.ERROR_BUDGET, who, why)] if budget else events
 
 
 def _open_rollout_of(home: Home, keys: list[PublicKey], image: Path) -> Plan | None:
@@ -271,11 +317,21 @@ def _check_stage(made: Plan, stage: str) -> None:
 
 @click.command()
 @click.argument("rollout", required=False)
+@override_experiment_option
+@why_option
 @stage_option
 @keyring_option
 @state_option
 @json_option
-def resume(rollout: str | None, stage: str, keyring: Path, state: Path, as_json: bool) -> None:
+def resume(
+    rollout: str | None,
+    override_experiment: tuple[str, ...],
+    why: str,
+    stage: str,
+    keyring: Path,
+    state: Path,
+    as_json: bool,
+) -> None:
     """Continue a paused or interrupted ROLLOUT (default: the latest).
 
     Every device that something may have been sent to is looked at first.
@@ -289,4 +345,4 @@ def resume(rollout: str | None, stage: str, keyring: Path, state: Path, as_json:
             why=summary.why,
             hint="start another with `cryofw deploy`",
         )
-    runner.report(runner.go_on((), stage))
+    runner.report(runner.go_on(guard_overrides(made, override_experiment, who, why), stage))

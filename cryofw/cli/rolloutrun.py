@@ -46,9 +46,9 @@ class Runner:
             home, plan, keys, who, self._view.record, self._view.progress, self._view.watching
         )
 
-    def start(self, until: str) -> RolloutState:
-        """Start the plan's rollout."""
-        return self._run(lambda site: self._deployment.start(site, until))
+    def start(self, until: str, overrides: Sequence[Event] = ()) -> RolloutState:
+        """Start the plan's rollout, with the guards that a person passes over."""
+        return self._run(lambda site: self._deployment.start(site, until, overrides))
 
     def go_on(self, events: Sequence[Event], until: str) -> RolloutState:
         """Continue it, with what was asked for meanwhile."""
@@ -118,6 +118,8 @@ def raise_for(state: RolloutState) -> None:
                 hint = "`cryofw approve --stage NAME`, then `cryofw resume`"
             elif state.paused == "device":
                 hint = "see `cryofw quarantine list`; clear the device, then `cryofw resume`"
+            elif state.paused == "cryostat":
+                hint = "see to the cryostat, then `cryofw resume`"
             raise Paused(f"rollout {rollout} is paused", why=state.paused_why, hint=hint)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryofw.device import DeviceSilent, DeviceUnreachable
+from cryofw.engine.cryostat_eyes import CryostatEyes, open_plan_telemetry, require_budgets
 from cryofw.engine.engine import Engine
 from cryofw.engine.hands import DeviceHands
 from cryofw.engine.lease_keeper import LeaseKeeper
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cryofw.rollout import Event, Plan, RolloutState, Step
 
 _AT_ONCE = 64
+_ON_TRIAL = (DeviceState.WATCHED, DeviceState.HELD, DeviceState.FROZEN)
 
 
 def _require_open(state: RolloutState, events: Sequence[Event]) -> None:
@@ -38,6 +40,11 @@ def _require_open(state: RolloutState, events: Sequence[Event]) -> None:
         why=state.why,
         hint="make a new plan for another rollout of this release",
     )
+
+
+def _why_frozen(state: RolloutState, cryostat: str) -> str:
+    guard = state.guards.get(cryostat)
+    return guard.frozen if guard is not None else ""
 
 
 async def survey(site: Site, controllers: Iterable[Controller]) -> dict[str, Running]:
@@ -102,16 +109,20 @@ class Deployment:
     _engine: Engine | None = field(default=None, init=False)
     _pause_asked: bool = field(default=False, init=False)
 
-    async def start(self, site: Site, until: str) -> RolloutState:
+    async def start(self, site: Site, until: str, overrides: Sequence[Event] = ()) -> RolloutState:
         """Start the rollout and run it to its pause or end.
 
+        Args:
+            overrides: guards that a person passes over, by name.
+
         Raises:
-            Refused: another rollout is open, or this one was run already.
+            Refused: another rollout is open, this one was run already, or an error budget is
+                spent and nobody overrode it.
         """
         self._require_images()
         release = self.plan.release
         first = e.RolloutStarted(self.plan.digest, release.hash, release.version, until, self.who)
-        return await self._run(site, [first], fresh=True)
+        return await self._run(site, [first, *overrides], fresh=True)
 
     async def go_on(self, site: Site, events: Sequence[Event]) -> RolloutState:
         """Continue the rollout with what people said meanwhile; the last event is the resume.
@@ -142,6 +153,10 @@ class Deployment:
             rollout = self.home.fold_rollout(self.plan, journal.records, readings)
             if not fresh:
                 _require_open(rollout.state, events)
+            telemetry = open_plan_telemetry(self.plan, site)
+            if fresh and telemetry is not None:
+                first, *overrides = events
+                events = [first, *await require_budgets(telemetry, overrides)]
             hands = self._hands(site, rollout, token=journal.size + 1)
             self._engine = Engine(
                 rollout,
@@ -152,6 +167,7 @@ class Deployment:
                 self.home.requests(self.plan.rollout),
                 self.on_record,
                 self.on_reading,
+                CryostatEyes(self.plan, telemetry.cryostats) if telemetry else None,
             )
             try:
                 await self._engine.run(events)
@@ -195,9 +211,7 @@ class Deployment:
         }
         devices = rollout.state.devices.values()
         resumed = frozenset(d.name for d in devices if d.state is not DeviceState.PENDING)
-        on_trial = frozenset(
-            d.name for d in devices if d.state in (DeviceState.WATCHED, DeviceState.HELD)
-        )
+        on_trial = frozenset(d.name for d in devices if d.state in _ON_TRIAL)
         leases = LeaseKeeper(
             self.plan, drivers, site.clock, owner=self.who, token=token, on_trial=on_trial
         )
@@ -209,5 +223,6 @@ class Deployment:
             leases=leases,
             note=self._note,
             resumed=resumed,
+            frozen=lambda cryostat: _why_frozen(rollout.state, cryostat),
             on_progress=self.on_progress,
         )

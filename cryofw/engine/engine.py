@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from cryofw.engine.reading_log import LoggedReading
+from cryofw.engine.reading_log import LoggedGuardReading, LoggedReading
 from cryofw.journal import Entry
-from cryofw.rollout import Command, DeviceState, Event, fields_of
+from cryofw.rollout import Command, DeviceState, Event, GuardReading, fields_of
+from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     from cryofw.rollout import Rollout, RolloutState, Step
 
 _REQUEST_POLL_S = 1.0
+_LATE_S = 30.0
+"""A look at a cryostat that takes so much longer than planned found nothing."""
+
+_PASSING = (e.ReadingTaken, e.ClockTicked, ce.CryostatObserved)
+_WITH_READINGS = (e.VerdictReached, e.BaselineTaken)
+_WITH_GUARD_READINGS = (ce.CryostatBaseTaken, ce.CryostatFrozen, ce.CryostatThawed)
 
 
 class Hands(Protocol):
@@ -46,6 +54,13 @@ class Hands(Protocol):
         """Give back the lease, unless a test boot needs it, and close the line."""
 
 
+class Eyes(Protocol):
+    """Looks at cryostats. Never raises for what a source does: that is a gap in the reading."""
+
+    async def look(self, cryostat: str) -> GuardReading:
+        """What its guards read now."""
+
+
 class Engine:
     """One run of one rollout, from its start or resume to its pause or end.
 
@@ -58,6 +73,7 @@ class Engine:
         requests: what people ask of the running rollout.
         on_record: called with each step once its record is on disk.
         on_reading: called with the state after each reading.
+        eyes: what looks at cryostats; None only if the plan guards none.
     """
 
     def __init__(
@@ -70,8 +86,12 @@ class Engine:
         requests: RequestBox,
         on_record: Callable[[Step, Record], None] = lambda _step, _record: None,
         on_reading: Callable[[RolloutState], None] = lambda _state: None,
+        eyes: Eyes | None = None,
     ) -> None:
         self._rollout = rollout
+        self._eyes = eyes
+        self._guarded: set[str] = set()
+        self._looks: dict[str, asyncio.Task[None]] = {}
         self._journal = journal
         self._hands = hands
         self._clock = clock
@@ -115,7 +135,7 @@ class Engine:
                         self._requests.remove(request)
             finally:
                 poll.cancel()
-                for task in (*self._watchers.values(), *self._commands):
+                for task in (*self._watchers.values(), *self._looks.values(), *self._commands):
                     task.cancel()
         self._readings.flush()
         self._journal.checkpoint()
@@ -130,10 +150,12 @@ class Engine:
         """Decide, write down, and only then act."""
         if isinstance(event, e.ReadingTaken):
             self._keep(event)
+        elif isinstance(event, ce.CryostatObserved):
+            self._readings.add_guard(LoggedGuardReading(event.cryostat, event.reading))
         steps = self._rollout.receive(event)
-        if isinstance(event, e.ReadingTaken):
+        if isinstance(event, e.ReadingTaken | ce.CryostatObserved):
             self._on_reading(self._rollout.state)
-        elif not isinstance(event, e.ClockTicked):
+        if not isinstance(event, _PASSING):
             steps = [event, *steps]
         if not steps:
             return
@@ -149,7 +171,7 @@ class Engine:
         self._readings.add(LoggedReading(event.device, progress.attempt, phase, event.reading))
 
     def _write(self, steps: list[Step]) -> None:
-        if any(isinstance(step, e.VerdictReached | e.BaselineTaken) for step in steps):
+        if any(isinstance(step, _WITH_READINGS + _WITH_GUARD_READINGS) for step in steps):
             self._readings.flush()
         records = self._journal.append_many(self._entry(step) for step in steps)
         for step, record in zip(steps, records, strict=True):
@@ -158,8 +180,10 @@ class Engine:
     def _entry(self, step: Step) -> Entry:
         device: str | None = getattr(step, "device", None)
         fields = fields_of(step)
-        if device and isinstance(step, e.VerdictReached | e.BaselineTaken):
+        if device and isinstance(step, _WITH_READINGS):
             fields["readings"] = self._readings.evidence(device)
+        elif isinstance(step, _WITH_GUARD_READINGS):
+            fields["readings"] = self._readings.guard_evidence(step.cryostat)
         return Entry(step.kind, self._rollout.state.plan.rollout, device, fields)
 
     def _line(self, device: str) -> asyncio.Lock:
@@ -183,6 +207,26 @@ class Engine:
             if name not in self._watchers:
                 watcher = tasks.create_task(self._watch_device(name), name=f"watch {name}")
                 self._watchers[name] = watcher
+        self._guarded = self._rollout.guarded()
+        for name in sorted(self._guarded - self._looks.keys()):
+            self._looks[name] = tasks.create_task(self._guard(name), name=f"guard {name}")
+
+    async def _guard(self, name: str) -> None:
+        """Look at a cryostat as often as the plan says, as long as it is wanted."""
+        assert self._eyes is not None, "the plan guards cryostats"
+        every_s = self._rollout.state.guards[name].contract.every_s
+        while name in self._guarded:
+            next_s = self._clock.monotonic() + every_s
+            try:
+                async with asyncio.timeout(every_s + _LATE_S):
+                    reading = await self._eyes.look(name)
+            except TimeoutError:
+                gap = "its source did not answer in time"
+                reading = GuardReading(self._clock.now().timestamp(), None, gap, None, gap)
+                reading = replace(reading, lease_gap=gap)
+            self.ask(ce.CryostatObserved(name, reading))
+            await self._clock.sleep(max(0.0, next_s - self._clock.monotonic()))
+        del self._looks[name]
 
     async def _watch_device(self, name: str) -> None:
         """Heartbeats and metrics on their own schedules, as long as they are wanted."""
@@ -199,7 +243,8 @@ class Engine:
                 await self._read(name, self._hands.heartbeat)
                 next_beat_s = max(next_beat_s + contract.heartbeat_every_s, now_s)
             if contract.metrics and now_s >= next_sample_s:
-                await self._read(name, self._hands.metrics)
+                if self._rollout.measured(name):
+                    await self._read(name, self._hands.metrics)
                 next_sample_s = max(next_sample_s + contract.sample_every_s, now_s)
             until_s = min(next_beat_s, next_sample_s) if contract.metrics else next_beat_s
             await self._sleep(name, until_s)

@@ -18,6 +18,7 @@ from cryofw.errors import CryofwError, VerificationFailed
 from cryofw.health import Heartbeat, HeartbeatMissed, MetricSample
 from cryofw.rollout import DeviceState
 from cryofw.rollout import commands as c
+from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 _NO_ANSWER = (DeviceSilent, DeviceUnreachable)
 
 
+class _FrozenMeanwhile(Exception):  # never leaves this module
+    """The cryostat froze between two packets of an upload."""
+
+
 class DeviceHands:
     """Hands on the devices of one plan.
 
@@ -43,6 +48,7 @@ class DeviceHands:
         leases: who may write to the devices.
         note: puts an event into the journal before it returns.
         resumed: devices that an earlier process may have reset a moment ago.
+        frozen: why a cryostat is frozen now; empty while it is not.
         on_progress: called with device, bytes the device has, and bytes in all.
     """
 
@@ -56,6 +62,7 @@ class DeviceHands:
         leases: LeaseKeeper,
         note: Callable[[e.Event], None],
         resumed: frozenset[str] = frozenset(),
+        frozen: Callable[[str], str] = lambda _cryostat: "",
         on_progress: Callable[[str, int, int], None] = lambda _device, _sent, _total: None,
     ) -> None:
         self._plan = plan
@@ -65,6 +72,7 @@ class DeviceHands:
         self._leases = leases
         self._note = note
         self._resumed = set(resumed)
+        self._frozen = frozen
         self._on_progress = on_progress
 
     async def do(self, command: c.Command) -> e.Event:
@@ -82,6 +90,8 @@ class DeviceHands:
                 return await self._confirm(command, driver)
             case c.RollBackDevice():
                 return await self._roll_back(command, planned, driver)
+            case c.SafeDevice():
+                return await self._make_safe(name, driver)
             case _:
                 msg = f"no hands for {command}"
                 raise AssertionError(msg)
@@ -119,7 +129,7 @@ class DeviceHands:
     async def let_go(self, device: str, state: DeviceState) -> None:
         """See `Hands.let_go`."""
         driver = self._drivers[device]
-        if state not in (DeviceState.WATCHED, DeviceState.HELD):
+        if state not in (DeviceState.WATCHED, DeviceState.HELD, DeviceState.FROZEN):
             await self._leases.release(device)
         await driver.close()
 
@@ -160,11 +170,17 @@ class DeviceHands:
     ) -> e.Event:
         name = planned.name
         data = self._store.load(command.hash)
+
+        def progress(sent: int, total: int) -> None:
+            self._on_progress(name, sent, total)
+            if sent < total and self._frozen(planned.cryostat):
+                raise _FrozenMeanwhile
+
         try:
             async with self._leases.hold(name, driver.escape_recovery):
-                report = await driver.upload(
-                    data, command.hash, lambda sent, total: self._on_progress(name, sent, total)
-                )
+                report = await driver.upload(data, command.hash, progress)
+        except _FrozenMeanwhile:
+            return ce.UploadInterrupted(name, self._frozen(planned.cryostat))
         except _NO_ANSWER as error:
             return e.DeviceUnreachable(name, str(error), sent=True, hint=error.hint)
         except (WrongDevice, LeaseRefused) as error:
@@ -214,6 +230,13 @@ class DeviceHands:
             hint = error.hint or f"read `cryofw audit show --device {planned.name}`"
             return e.DeviceStuck(planned.name, f"it could not be rolled back: {error}", hint)
         return e.DeviceRolledBack(planned.name, command.hash, how)
+
+    async def _make_safe(self, name: str, driver: DeviceDriver) -> e.Event:
+        try:
+            await driver.safe()
+        except CryofwError as error:
+            return ce.DeviceNotSafe(name, str(error))
+        return ce.DeviceMadeSafe(name)
 
     def _finder(self, planned: PlannedDevice) -> Find:
         """Finds one device, cycling its power if it is silent."""

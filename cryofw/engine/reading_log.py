@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cryofw.errors import VerificationFailed
 from cryofw.health import Phase, Reading, reading_from_json, reading_to_json
+from cryofw.rollout import GuardReading, guard_from_json, guard_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from cryofw.journal import Storage
 
@@ -30,6 +31,13 @@ class LoggedReading(NamedTuple):
     attempt: int
     phase: Phase
     reading: Reading
+
+
+class LoggedGuardReading(NamedTuple):
+    """A reading of the guards of a cryostat."""
+
+    cryostat: str
+    reading: GuardReading
 
 
 def readings_name(rollout: str) -> str:
@@ -56,6 +64,9 @@ class ReadingLog:
     def load(self) -> Iterator[LoggedReading]:
         """Read everything back, passing over a torn last line; to be exhausted before adding.
 
+        Readings of guards are digested but not handed out: after a break nothing is known about
+        a cryostat until it is looked at anew.
+
         Raises:
             VerificationFailed: a line is not a reading.
         """
@@ -66,6 +77,9 @@ class ReadingLog:
         self._torn_at = whole if whole != len(data) else None
         for number, line in enumerate(data[:whole].splitlines(), start=1):
             logged = _parse(line, self._name, number)
+            if isinstance(logged, LoggedGuardReading):
+                self._digest(_guard_key(logged.cryostat), line)
+                continue
             self._digest(logged.device, line)
             yield logged
 
@@ -73,12 +87,20 @@ class ReadingLog:
         """Keep one reading; it is on disk after the batch is full, old enough, or flushed."""
         fields = reading_to_json(logged.reading)
         head = {"d": logged.device, "a": logged.attempt, "p": logged.phase.value}
-        line = json.dumps(head | fields, separators=(",", ":"), allow_nan=False).encode()
+        self._add(logged.device, logged.reading.t_s, head | fields)
+
+    def add_guard(self, logged: LoggedGuardReading) -> None:
+        """Keep one reading of the guards of a cryostat, likewise."""
+        fields = {"c": logged.cryostat, **guard_to_json(logged.reading)}
+        self._add(_guard_key(logged.cryostat), logged.reading.t_s, fields)
+
+    def _add(self, name: str, t_s: float, fields: Mapping[str, object]) -> None:
+        line = json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
         if not self._buffer:
-            self._oldest_t_s = logged.reading.t_s
+            self._oldest_t_s = t_s
         self._buffer.append(line)
-        self._digest(logged.device, line)
-        age_s = logged.reading.t_s - self._oldest_t_s
+        self._digest(name, line)
+        age_s = t_s - self._oldest_t_s
         if len(self._buffer) >= _BATCH_LINES or age_s >= _BATCH_AGE_S:
             self.flush()
 
@@ -96,15 +118,26 @@ class ReadingLog:
         count, digest = self._digests.get(device, (0, hashlib.sha256()))
         return {"count": count, "sha256": digest.hexdigest()}
 
-    def _digest(self, device: str, line: bytes) -> None:
-        count, digest = self._digests.get(device, (0, hashlib.sha256()))
+    def guard_evidence(self, cryostat: str) -> dict[str, object]:
+        """The same over the readings of a cryostat's guards."""
+        return self.evidence(_guard_key(cryostat))
+
+    def _digest(self, name: str, line: bytes) -> None:
+        count, digest = self._digests.get(name, (0, hashlib.sha256()))
         digest.update(line + b"\n")
-        self._digests[device] = (count + 1, digest)
+        self._digests[name] = (count + 1, digest)
 
 
-def _parse(line: bytes, name: str, number: int) -> LoggedReading:
+def _guard_key(cryostat: str) -> str:
+    """A device may have the name of its cryostat; no name has a space."""
+    return f"cryostat {cryostat}"
+
+
+def _parse(line: bytes, name: str, number: int) -> LoggedReading | LoggedGuardReading:
     try:
         fields = json.loads(line)
+        if "c" in fields:
+            return LoggedGuardReading(str(fields["c"]), guard_from_json(fields))
         phase = Phase(fields["p"])
         return LoggedReading(str(fields["d"]), int(fields["a"]), phase, reading_from_json(fields))
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -10,11 +10,20 @@ from cryofw.rollout.commands import (
     Command,
     ConfirmImage,
     RollBackDevice,
+    SafeDevice,
     TestImage,
     UploadImage,
 )
+from cryofw.rollout.cryostat_guard import CryostatGuard
 from cryofw.rollout.device_state import DeviceState, IllegalMove
 from cryofw.rollout.events import Ending, Event
+from cryofw.rollout.guard_contract import (
+    CryostatContract,
+    FridgeContract,
+    GuardSource,
+    TemperatureContract,
+)
+from cryofw.rollout.guard_reading import GuardReading, guard_from_json, guard_to_json
 from cryofw.rollout.history import History, Quarantine, RolloutSummary, Sighting
 from cryofw.rollout.plan import Connection, Plan, PlannedDevice, PlannedStage, parse_plan
 from cryofw.rollout.planner import PlanRefused, Running, Wish, connection_of, make_plan
@@ -28,10 +37,15 @@ __all__ = [
     "Command",
     "ConfirmImage",
     "Connection",
+    "CryostatContract",
+    "CryostatGuard",
     "DeviceProgress",
     "DeviceState",
     "Ending",
     "Event",
+    "FridgeContract",
+    "GuardReading",
+    "GuardSource",
     "History",
     "IllegalMove",
     "Plan",
@@ -44,13 +58,17 @@ __all__ = [
     "RolloutState",
     "RolloutSummary",
     "Running",
+    "SafeDevice",
     "Sighting",
     "Step",
+    "TemperatureContract",
     "TestImage",
     "UploadImage",
     "Wish",
     "connection_of",
     "fields_of",
+    "guard_from_json",
+    "guard_to_json",
     "make_plan",
     "parse_plan",
     "step_from_record",

@@ -65,7 +65,22 @@ class RollBackDevice(Command):
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SafeDevice(Command):
+    """Put the front end of a frozen device into its safe state; nothing else changes."""
+
+    kind = "device-safe-requested"
+    why: str = ""
+
+
 COMMANDS: dict[str, type[Command]] = {
     command.kind: command
-    for command in (CheckDevice, UploadImage, TestImage, ConfirmImage, RollBackDevice)
+    for command in (
+        CheckDevice,
+        UploadImage,
+        TestImage,
+        ConfirmImage,
+        RollBackDevice,
+        SafeDevice,
+    )
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cryofw.health import Outcome, Symptom
 from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
+from cryofw.rollout.cryostat_decision import is_blocked, pause_for_cryostats
 from cryofw.rollout.device_state import GOOD, DeviceState
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ def _no_baseline(device: DeviceProgress) -> Next:
 
 
 def has_heat_slot(state: RolloutState, device: DeviceProgress) -> bool:
-    """One more flash in the device's cryostat stays within the heat budget."""
+    """One more flash in the device's cryostat stays within the heat budget and its guards."""
     cryostat = device.planned.cryostat
     hot = sum(1 for p in state.devices.values() if p.planned.cryostat == cryostat and p.hot)
-    return hot < state.plan.heat_slots[cryostat]
+    guard = state.guards.get(cryostat)
+    return hot < state.plan.heat_slots[cryostat] and (guard is None or guard.admits(hot))
 
 
 def _test(state: RolloutState, device: DeviceProgress) -> Next:
@@ -94,16 +96,18 @@ def _test(state: RolloutState, device: DeviceProgress) -> Next:
     return _test_again(state, device)
 
 
-def _test_again(_state: RolloutState, device: DeviceProgress) -> Next:
+def _test_again(state: RolloutState, device: DeviceProgress) -> Next:
+    if is_blocked(state, device):
+        return None
     return c.TestImage(device.name, device.new_hash, device.planned.running_hash, device.attempt)
 
 
-def _judge(_state: RolloutState, device: DeviceProgress) -> Next:
+def _judge(state: RolloutState, device: DeviceProgress) -> Next:
     if device.watch.symptom is Symptom.REVERTED and (device.reverted_by_host or device.spread):
         # Its slots are as a rollback would leave them; only the reason differs.
         return _reverted(device)
     if device.doom:
-        return _roll_back(_state, device)
+        return _roll_back(state, device)
     verdict = device.watch.verdict()
     if device.state is _S.HELD:
         return _judge_held(device)
@@ -112,6 +116,9 @@ def _judge(_state: RolloutState, device: DeviceProgress) -> Next:
             return None
         if device.refusals >= _MAX_CONFIRM_REFUSALS:
             return e.HoldExpired(device.name, f"the confirm was refused: {device.why}")
+        guard = state.guards.get(device.planned.cryostat)
+        if guard is not None and not guard.knows_no_harm():
+            return None
         return c.ConfirmImage(device.name, device.new_hash, device.boot)
     if verdict is None:
         return None
@@ -157,6 +164,28 @@ def _guard(state: RolloutState, device: DeviceProgress) -> Next:
     return _verdict(device, verdict)
 
 
+def _frozen(state: RolloutState, device: DeviceProgress) -> Next:
+    """Safe state first; then nothing but a revert, and that only below the hard limit."""
+    if not device.made_safe:
+        return c.SafeDevice(device.name, state.guards[device.planned.cryostat].frozen)
+    if device.doom:
+        return _roll_back(state, device) if _may_revert(state, device) else None
+    if device.watch.symptom is None or device.reverted_by_host:
+        return None
+    verdict = device.watch.verdict()
+    return None if verdict is None else _verdict(device, verdict)
+
+
+def _may_revert(state: RolloutState, device: DeviceProgress) -> bool:
+    """A reset that reverts may be sent: its share of the budget was kept for it."""
+    guard = state.guards.get(device.planned.cryostat)
+    return guard is None or not guard.frozen or guard.below_hard_limit()
+
+
+def _roll_back_again(state: RolloutState, device: DeviceProgress) -> Next:
+    return _roll_back(state, device) if _may_revert(state, device) else None
+
+
 def _roll_back(_state: RolloutState, device: DeviceProgress) -> Next:
     return c.RollBackDevice(device.name, device.planned.running_hash, device.doom)
 
@@ -181,8 +210,9 @@ _BY_STATE = {
     _S.TESTING: _test_again,
     _S.WATCHED: _judge,
     _S.HELD: _judge,
+    _S.FROZEN: _frozen,
     _S.CONFIRMED: _guard,
-    _S.ROLLING_BACK: _roll_back,
+    _S.ROLLING_BACK: _roll_back_again,
     _S.SELF_REVERTED: _retry,
     _S.STUCK: _quarantine,
     _S.UNREACHABLE: _quarantine,
@@ -199,6 +229,9 @@ def next_for_rollout(state: RolloutState) -> Next:
     if state.pausing:
         in_flight = any(d.intent for d in state.devices.values())
         return None if in_flight else e.RolloutPaused("operator", state.paused_why)
+    late = pause_for_cryostats(state)
+    if late is not None:
+        return late
     if state.ending is not None:
         return _wind_down(state)
     stage = state.stage

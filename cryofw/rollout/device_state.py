@@ -42,7 +42,7 @@ MOVES: dict[DeviceState, frozenset[DeviceState]] = {
         {_S.CONFIRMED, _S.HELD, _S.FROZEN, _S.ROLLING_BACK, _S.SELF_REVERTED, _S.STUCK}
     ),
     # Self-reverted from here: its lease ran out while the host that held it was away.
-    _S.HELD: frozenset({_S.WATCHED, _S.CONFIRMED, _S.ROLLING_BACK, _S.SELF_REVERTED}),
+    _S.HELD: frozenset({_S.WATCHED, _S.CONFIRMED, _S.FROZEN, _S.ROLLING_BACK, _S.SELF_REVERTED}),
     _S.FROZEN: frozenset({_S.WATCHED, _S.ROLLING_BACK}),
     _S.CONFIRMED: frozenset({_S.ROLLING_BACK}),
     _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.STUCK}),

@@ -385,7 +385,7 @@ class GateFailed(Event):
 class RolloutPaused(Event):
     """Nothing is in flight; `needs` says what it waits for.
 
-    One of approval, stage (as far as asked), device, window, operator.
+    One of approval, stage (as far as asked), device, window, operator, cryostat.
     """
 
     kind = "rollout-paused"

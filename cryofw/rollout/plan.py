@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from cryofw.errors import BadInput
-from cryofw.fleet import Reach, Window
+from cryofw.fleet import ErrorBudget, Prometheus, Reach, Window
 from cryofw.health import EvidenceContract
 from cryofw.release import Firmware
+from cryofw.rollout.guard_contract import CryostatContract
 
 SCHEMA = "cryofw.plan/v1"
 
@@ -100,6 +101,9 @@ class Plan:
 
     Attributes:
         heat_slots: cryostat name to the number of devices that may be hot at once.
+        guards: cryostat name to its guards; without an entry only `heat_slots` holds there.
+        prometheus: the server behind queries; None if there are none.
+        error_budgets: without them kept, the rollout does not start.
         excluded: device name to the reason it takes no part (quarantined).
         overrides: kind of override to the device names an operator accepted it for.
         nonce: hex, so that the same wish on another day is another plan.
@@ -116,6 +120,9 @@ class Plan:
     nonce: str
     excluded: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    guards: Mapping[str, CryostatContract] = field(default_factory=dict)
+    prometheus: Prometheus | None = None
+    error_budgets: tuple[ErrorBudget, ...] = ()
     schema: str = SCHEMA
 
     @cached_property

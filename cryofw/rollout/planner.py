@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cryofw.errors import Refused
 from cryofw.health import EvidenceContract, MetricContract, Worse
 from cryofw.image import Version
+from cryofw.rollout.guard_planner import contracts_of, prometheus_of, with_holdback
 from cryofw.rollout.plan import Connection, Plan, PlannedDevice, PlannedStage
 
 if TYPE_CHECKING:
@@ -129,6 +130,9 @@ def make_plan(
         release=wish.release,
         stages=stages,
         devices=devices,
+        guards=contracts_of(fleet),
+        prometheus=prometheus_of(fleet),
+        error_budgets=fleet.error_budgets,
         heat_slots={n: c.thermal.flashes_at_once for n, c in fleet.cryostats.items()},
         requester=wish.requester,
         created=wish.created,
@@ -281,7 +285,10 @@ def _stage(fleet: Fleet, stage: Stage, devices: Mapping[str, PlannedDevice]) -> 
 def _waves(
     fleet: Fleet, stage: Stage, devices: Mapping[str, PlannedDevice]
 ) -> tuple[tuple[str, ...], ...]:
-    """Groups of `cryostats_at_once`, each through the cumulative waves of its cryostats."""
+    """Groups of `cryostats_at_once`, each through the cumulative waves of its cryostats.
+
+    One controller of several is held back to the last wave of its cryostat.
+    """
     at_once = stage.cryostats_at_once or len(stage.targets)
     waves: list[tuple[str, ...]] = []
     for start in range(0, len(stage.targets), at_once):
@@ -290,8 +297,8 @@ def _waves(
             [c.name for c in fleet.cryostats[target].controllers if c.name in devices]
             for target in group
         ]
-        sizes = [stage.wave_sizes(len(names)) for names in members]
-        for index in range(len(stage.waves)):
+        sizes = [with_holdback(stage.wave_sizes(len(names)), len(names)) for names in members]
+        for index in range(max(map(len, sizes))):
             wave = [
                 name
                 for names, size in zip(members, sizes, strict=True)

@@ -29,6 +29,7 @@ class DeviceProgress:
         failure: why it counts as a failure of the firmware; empty if it does not.
         spread: its failure was followed up already.
         running_hash: the last hash read from it.
+        made_safe: it was asked into its safe state since it was frozen.
         host_reset: the host reset it in its present boot, cycling a sibling's power.
     """
 
@@ -50,6 +51,7 @@ class DeviceProgress:
     host_reset: bool = False
     refusals: int = 0
     awaits_beat: bool = False
+    made_safe: bool = False
     why: str = ""
     hint: str = ""
     watch: DeviceWatch = field(init=False)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from cryofw.errors import VerificationFailed
 from cryofw.rollout import commands as c
+from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
     from cryofw.journal import Record
 
-_PASSING = {e.ReadingTaken.kind, e.ClockTicked.kind}
+_PASSING = {e.ReadingTaken.kind, e.ClockTicked.kind, ce.CryostatObserved.kind}
 
 EVENTS: dict[str, type[e.Event]] = {
     event.kind: event for event in e.Event.__subclasses__() if event.kind not in _PASSING

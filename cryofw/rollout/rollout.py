@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
+from cryofw.rollout.cryostat_decision import next_for_cryostats, waits
 from cryofw.rollout.decision import next_for_device, next_for_rollout
 from cryofw.rollout.device_state import DeviceState
 from cryofw.rollout.record import step_from_record
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 Step = e.Event | c.Command
 
-_WATCHED = (DeviceState.WATCHED, DeviceState.HELD, DeviceState.CONFIRMED)
+_WATCHED = (
+    DeviceState.WATCHED,
+    DeviceState.HELD,
+    DeviceState.FROZEN,
+    DeviceState.CONFIRMED,
+)
 
 
 class Rollout:
@@ -60,6 +66,10 @@ class Rollout:
     def _next(self) -> Step | None:
         state = self.state
         if state.started and not state.ended and not state.paused:
+            stopped = state.ending is e.Ending.STOPPED
+            decided = None if stopped else next_for_cryostats(state)
+            if decided is not None:
+                return decided
             while state.dirty:
                 name = next(iter(state.dirty))
                 step = next_for_device(state, state.devices[name])
@@ -85,8 +95,24 @@ class Rollout:
                 and not p.intent
                 and not p.doom
                 and p.planned.cryostat in cryostats
+                and not state.is_frozen(p.planned.cryostat)
             )
         return names
+
+    def guarded(self) -> set[str]:
+        """Names of the cryostats whose guards are wanted now."""
+        state = self.state
+        if state.stage is None or self.at_rest or state.ending is e.Ending.STOPPED:
+            return set()
+        wanted = {p.planned.cryostat for p in state.devices.values() if p.sent or waits(state, p)}
+        if state.ending is None:
+            wave = state.stage.waves[max(0, state.wave_index)]
+            wanted |= {p.planned.cryostat for p in state.members(wave)}
+        return wanted & state.guards.keys()
+
+    def measured(self, device: str) -> bool:
+        """Its metrics mean something now: not in a cryostat that is frozen."""
+        return not self.state.is_frozen(self.state.devices[device].planned.cryostat)
 
     @property
     def at_rest(self) -> bool:

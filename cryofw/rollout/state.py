@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from cryofw.fleet import Reach
 from cryofw.health import Heartbeat, Outcome, Verdict
 from cryofw.rollout import commands as c
+from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout.cryostat_guard import CryostatGuard
+from cryofw.rollout.cryostat_state import CryostatHandlers
 from cryofw.rollout.device_state import DeviceState
 from cryofw.rollout.progress import DeviceProgress
 
@@ -27,7 +30,7 @@ _SENDING = (c.UploadImage, c.TestImage, c.ConfirmImage, c.RollBackDevice)
 
 
 @dataclass(slots=True)
-class RolloutState:
+class RolloutState(CryostatHandlers):
     """Everything known about a rollout; `apply` is the only way in.
 
     Attributes:
@@ -36,6 +39,8 @@ class RolloutState:
         ending: how the rollout will end once everything has settled; None while it goes on.
         ended: how it ended.
         paused: what it waits for; empty while it runs.
+        guards: what is known about each guarded cryostat.
+        unsettled: cryostats that have to be decided again.
         now_s: the latest time heard of, in seconds since 1970.
     """
 
@@ -56,10 +61,13 @@ class RolloutState:
     why: str = ""
     now_s: float | None = None
     dirty: dict[str, None] = field(default_factory=dict)
+    guards: dict[str, CryostatGuard] = field(init=False)
+    unsettled: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         new = self.plan.release.hash
         self.devices = {n: DeviceProgress(p, new) for n, p in self.plan.devices.items()}
+        self.guards = {n: CryostatGuard(n, g) for n, g in self.plan.guards.items()}
 
     @property
     def stage(self) -> PlannedStage | None:
@@ -94,6 +102,7 @@ class RolloutState:
             progress.intent = ""
         getattr(self, "_on_" + event.kind.replace("-", "_"))(event)
         if progress is not None:
+            self.align(progress)
             # A share of the heat budget may have become free for the others.
             freed = not progress.hot and type(event) in _OUTCOMES
             self.touch(*(self._neighbours(progress) if freed else (device,)))
@@ -121,6 +130,9 @@ class RolloutState:
             progress.intent = ""
             if progress.state is _S.CONFIRMED:
                 progress.watch.forget_boot()
+            self.align(progress)
+        for guard in self.guards.values():
+            guard.forget()
         self.touch_all()
 
     # --- the person ---------------------------------------------------------------------
@@ -135,6 +147,8 @@ class RolloutState:
         self.until = event.until
         self.paused = self.paused_why = ""
         self.pausing = False
+        for guard in self.guards.values():
+            guard.forget()
         self.touch_all()
 
     def _on_pause_requested(self, event: e.PauseRequested) -> None:
@@ -408,5 +422,8 @@ _OUTCOMES = frozenset(
         e.ConfirmRefused,
         e.DeviceRolledBack,
         e.DeviceStuck,
+        ce.DeviceMadeSafe,
+        ce.DeviceNotSafe,
+        ce.UploadInterrupted,
     }
 )

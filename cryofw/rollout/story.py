@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cryofw.rollout import commands as c
+from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def tell(step: Step, version: Callable[[str], str] = lambda image_hash: image_ha
     """
     if isinstance(step, c.Command):
         return Line(Tone.QUIET, "next", _INTENTS[type(step)], routine=True)
-    for known in (_of_person, _of_device, _of_decision):
+    for known in (_of_person, _of_device, _of_decision, _of_cryostat):
         line = known(step, version)
         if line is not None:
             return replace(line, text=printable(line.text))
@@ -62,6 +63,7 @@ _INTENTS: dict[type[c.Command], str] = {
     c.TestImage: "mark for test and reset",
     c.ConfirmImage: "read afresh and confirm",
     c.RollBackDevice: "bring the last good image back",
+    c.SafeDevice: "put the front end into its safe state",
 }
 
 
@@ -168,4 +170,29 @@ def _of_decision(step: e.Event, _version: Callable[[str], str]) -> Line | None:
         case e.RolloutEnded():
             tone = Tone.GOOD if step.outcome == e.Ending.CONFIRMED else Tone.BAD
             return Line(tone, step.outcome, step.why)
+    return None
+
+
+def _of_cryostat(step: e.Event, _version: Callable[[str], str]) -> Line | None:
+    match step:
+        case ce.GuardOverridden():
+            what = f"{step.guard} {step.cryostat}".rstrip()
+            return Line(Tone.WARNING, "override", f"{what}, {_asked(step.by, step.why)}")
+        case ce.CryostatBaseTaken():
+            text = f"{step.cryostat} rests at {step.base_k:.3f} K"
+            return Line(Tone.QUIET, "base", text, routine=True)
+        case ce.CryostatFrozen():
+            return Line(Tone.BAD, "FROZEN", f"{step.cryostat}: {step.why}")
+        case ce.CryostatThawed():
+            return Line(Tone.GOOD, "thawed", f"{step.cryostat}: {step.why}")
+        case ce.CryostatHeldOut():
+            return Line(Tone.WARNING, "held out", f"{step.cryostat}: {step.why}; the wave waits")
+        case ce.CryostatAdmitted():
+            return Line(Tone.GOOD, "admitted", f"{step.cryostat}: {step.why}")
+        case ce.DeviceMadeSafe():
+            return Line(Tone.QUIET, "safe", "heaters and drives are off", routine=True)
+        case ce.DeviceNotSafe():
+            return Line(Tone.WARNING, "not safe", step.why)
+        case ce.UploadInterrupted():
+            return Line(Tone.WARNING, "interrupted", f"the upload waits: {step.why}")
     return None

@@ -6,6 +6,7 @@ imitates recorded devices.
 """
 
 from cryofw.simulator.board import STAGE_METRIC
+from cryofw.simulator.climate import BASE_STABLE, Climate, Happening, Period
 from cryofw.simulator.controller import Ports, SimulatedController
 from cryofw.simulator.faults import (
     FAULTS,
@@ -48,12 +49,14 @@ from cryofw.simulator.trailer import SwapType
 from cryofw.simulator.validator import SignatureCheck
 
 __all__ = [
+    "BASE_STABLE",
     "DEFAULT_METRICS",
     "FAULTS",
     "STAGE_METRIC",
     "BootOutcome",
     "Bootloader",
     "BootloaderConfig",
+    "Climate",
     "ControllerSpec",
     "CorruptBytes",
     "CutPower",
@@ -67,12 +70,14 @@ __all__ = [
     "Flash",
     "FlashTiming",
     "Hang",
+    "Happening",
     "LabSpec",
     "LoopBoots",
     "LoseHeartbeats",
     "MemoryStorage",
     "MetricSpec",
     "Mode",
+    "Period",
     "Ports",
     "PowerCut",
     "PowerLostError",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from cryofw.errors import BadInput
 from cryofw.simulator.controller import Ports, SimulatedController
 from cryofw.simulator.flash_storage import MemoryStorage
+from cryofw.simulator.lab_climate import LabClimate
 from cryofw.simulator.lab_file import check_delivery, create_files, read_description
 from cryofw.simulator.lab_lines import LabLines
 from cryofw.simulator.lab_store import (
@@ -59,6 +60,7 @@ class SimulatedLab:
         self._specs = {one.name: one for one in spec.controllers}
         self._controllers: dict[str, SimulatedController] = {}
         self._stages: dict[str, HeatedStage] = {}
+        self.climate = LabClimate(self.now_s, store, self._stages)
         self._loop_time: Callable[[], float] | None = None
         self._call_later: CallLater | None = None
         self._scheduled: list[Timer] = []
@@ -153,6 +155,7 @@ class SimulatedLab:
             controller.detach()
         self._controllers.clear()
         self._stages.clear()
+        self.climate.close()
         if self._loop_time is not None:
             self._store.advance(self.now_s())
             self._loop_time = None
@@ -229,16 +232,14 @@ class SimulatedLab:
         saved = self._store.load(Kind.STAGE, cryostat)
         spec = self.spec.stages.get(cryostat, ThermalSpec())
         try:
-            heat = json.loads(saved) if saved.strip() else {}
-            return (
-                HeatedStage(spec, rise_k=float(heat["rise_k"]), at_s=float(heat["at_s"]))
-                if heat
-                else HeatedStage(spec)
-            )
+            heat = json.loads(saved) if saved.strip() else {"rise_k": 0.0, "at_s": 0.0}
+            stage = HeatedStage(spec, rise_k=float(heat["rise_k"]), at_s=float(heat["at_s"]))
         except (ValueError, TypeError, KeyError) as error:
             raise BadInput(
                 f"the heat of simulated cryostat {cryostat} is damaged", why=str(error)
             ) from error
+        stage.heaters = self.climate.heaters(cryostat)
+        return stage
 
     def _start_controller(self, spec: ControllerSpec, call_later: CallLater) -> None:
         name = spec.name

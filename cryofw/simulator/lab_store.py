@@ -5,6 +5,7 @@ On disk:
     lab.json            what the lab is made of (`lab_file`)
     clock               seconds of the lab's clock, one double
     stages/NAME.json    heat of the stage of a cryostat
+    climate/lab.json    what happens to cryostats (`climate`); only if anything does
     devices/NAME.flash  the chip (sparse, see `flash.FileStorage`)
     devices/NAME.json   RAM, while the device has power
 
@@ -34,6 +35,7 @@ class Kind(StrEnum):
 
     DEVICE = "devices"
     STAGE = "stages"
+    CLIMATE = "climate"
 
 
 class LabStore(Protocol):
@@ -112,6 +114,7 @@ class RecordFile:
         if content == self._content:
             return
         if self._descriptor < 0:
+            self._path.parent.mkdir(exist_ok=True)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             content = data.ljust(os.fstat(self._descriptor).st_size)
         os.pwrite(self._descriptor, content, 0)

@@ -102,17 +102,36 @@ class MetricModel:
 
 
 class HeatedStage:
-    """Temperature of one stage: rises with the energy put into it, decays to its base."""
+    """Temperature of one stage: rises with the energy put into it, decays to its base.
+
+    `heaters` warm it besides: begin and end in seconds, and watts.
+    """
 
     def __init__(self, spec: ThermalSpec, *, rise_k: float = 0.0, at_s: float = 0.0) -> None:
         self.spec = spec
+        self.heaters: tuple[tuple[float, float, float], ...] = ()
         self._rise_k = rise_k
         self._at_s = at_s
 
     def rise_k(self, t_s: float) -> float:
         """Kelvin above the base at time `t_s`."""
+        return self._flashed_k(t_s) + sum(self._heated_k(t_s, *one) for one in self.heaters)
+
+    def _flashed_k(self, t_s: float) -> float:
         elapsed_s = max(0.0, t_s - self._at_s)
         return self._rise_k * math.exp(-elapsed_s / self.spec.time_constant_s)
+
+    def _heated_k(self, t_s: float, begin_s: float, end_s: float, watts: float) -> float:
+        """The answer of an RC to a constant power between two moments."""
+        if t_s <= begin_s:
+            return 0.0
+        on_s, off_s = min(t_s, end_s) - begin_s, max(0.0, t_s - end_s)
+        reached_k = -watts * self.spec.resistance_k_per_w * math.expm1(-on_s / self._tau_s)
+        return reached_k * math.exp(-off_s / self._tau_s)
+
+    @property
+    def _tau_s(self) -> float:
+        return self.spec.time_constant_s
 
     def temperature_k(self, t_s: float) -> float:
         """Kelvin at time `t_s`."""
@@ -121,7 +140,7 @@ class HeatedStage:
     def deposit(self, energy_j: float, t_s: float) -> None:
         """Put energy into the stage at time `t_s`."""
         capacity_j_per_k = self.spec.time_constant_s / self.spec.resistance_k_per_w
-        self._rise_k = self.rise_k(t_s) + energy_j / capacity_j_per_k
+        self._rise_k = self._flashed_k(t_s) + energy_j / capacity_j_per_k
         self._at_s = t_s
 
     def to_json(self) -> dict[str, float]:
