@@ -3,11 +3,19 @@
 A `DeviceWatch` takes readings (heartbeats and calibration metrics) and answers Passed, Failed or
 Inconclusive with its evidence. Unknown is not healthy: what is missing, stale or NaN never counts
 towards Passed.
+
+A `Cohort` judges the calibration of a wave against its controls, at every look, within the part
+of the one `false_rollback` that the `AlphaLedger` gives each stream; `sight` says beforehand what
+it will see. `BeatTest` judges heartbeats from the same ledger.
 """
 
+from cryofw.health.beats import BeatTest
+from cryofw.health.cohort import Cohort
 from cryofw.health.contract import EvidenceContract, MetricContract, Worse
+from cryofw.health.finding import finding_of
 from cryofw.health.heartbeat import HeartbeatWatch, Symptom
 from cryofw.health.judge import Judge, MetricFinding, Shift, ShiftJudge
+from cryofw.health.ledger import AlphaLedger, StreamKind
 from cryofw.health.reading import (
     Heartbeat,
     HeartbeatMissed,
@@ -16,16 +24,25 @@ from cryofw.health.reading import (
     reading_from_json,
     reading_to_json,
 )
+from cryofw.health.rule import CohortRule, Method, StreamRule, wave_streams
+from cryofw.health.sight import Sight, judged_deviation, sight
+from cryofw.health.stream import CalibrationStream
 from cryofw.health.verdict import Outcome, Verdict
 from cryofw.health.watch import DeviceWatch, Phase
 
 __all__ = [
+    "AlphaLedger",
+    "BeatTest",
+    "CalibrationStream",
+    "Cohort",
+    "CohortRule",
     "DeviceWatch",
     "EvidenceContract",
     "Heartbeat",
     "HeartbeatMissed",
     "HeartbeatWatch",
     "Judge",
+    "Method",
     "MetricContract",
     "MetricFinding",
     "MetricSample",
@@ -34,9 +51,16 @@ __all__ = [
     "Reading",
     "Shift",
     "ShiftJudge",
+    "Sight",
+    "StreamKind",
+    "StreamRule",
     "Symptom",
     "Verdict",
     "Worse",
+    "finding_of",
+    "judged_deviation",
     "reading_from_json",
     "reading_to_json",
+    "sight",
+    "wave_streams",
 ]

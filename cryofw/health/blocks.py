@@ -88,6 +88,22 @@ def shared_length(series: Sequence[Sequence[float]]) -> int:
     return _lengths(series)[1]
 
 
+def expected_length(count: int, rho: float) -> int:
+    """The length that a wave of `count` samples each will choose at autocorrelation `rho`; 0: none.
+
+    A series with geometric correlations: those of its block means follow from `rho`.
+    """
+    longest = count // LEAST_BLOCKS
+    asked = block_length(rho)
+    if longest < 1 or asked > (2 * longest if count >= _AMPLE else longest):
+        return 0
+    rest = 0.0
+    if rho > 0:
+        covariance = rho * ((1 - rho**asked) / (asked * (1 - rho))) ** 2
+        rest = covariance / block_deviation(rho, asked) ** 2
+    return min(math.ceil(asked * (1 + rest) / (1 - rest) - 1e-9), longest)
+
+
 def _lengths(series: Sequence[Sequence[float]]) -> tuple[int, int]:
     """Block length by the rule, and with the rule applied to the block means once more."""
     asked = block_length(_common(series, _POSITIVE, raw=True))

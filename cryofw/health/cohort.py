@@ -13,63 +13,18 @@ from typing import TYPE_CHECKING
 
 from cryofw.health.blocks import shared_length
 from cryofw.health.controls import ControlGroup
+from cryofw.health.finding import finding_of
 from cryofw.health.judge import MetricFinding, Shift
 from cryofw.health.ledger import StreamKind
 from cryofw.health.pool import Pool
+from cryofw.health.rule import CohortRule, StreamRule
 from cryofw.health.shift import usable
-from cryofw.health.stream import BETA, CalibrationStream, Method, StreamRule
+from cryofw.health.stream import CalibrationStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cryofw.health.contract import MetricContract
-    from cryofw.health.ledger import AlphaLedger
-
-
-@dataclass(frozen=True, slots=True)
-class CohortRule:
-    """What is frozen about a wave before it is touched.
-
-    Attributes:
-        name: of the wave, unique in the plan.
-        devices: those that are updated.
-        controls: those that are not, until the wave's verdicts are in.
-        every_s: planned seconds between samples.
-        golden: (device, metric) to the mean of the golden baseline.
-        seed: the plan's digest.
-    """
-
-    name: str
-    devices: tuple[str, ...]
-    controls: tuple[str, ...]
-    metrics: tuple[MetricContract, ...]
-    every_s: float
-    baseline_samples: int
-    min_samples: int
-    planned_samples: int
-    ledger: AlphaLedger
-    seed: bytes
-    golden: Mapping[tuple[str, str], float] | None = None
-    beta: float = BETA
-    method: Method = Method.RANKS
-
-    def streams(self) -> list[StreamKind]:
-        """One entry for each stream of the wave, for the ledger."""
-        return wave_streams(len(self.devices), self.metrics, golden=bool(self.golden))
-
-
-def wave_streams(
-    devices: int, metrics: tuple[MetricContract, ...], *, golden: bool = False
-) -> list[StreamKind]:
-    """The streams of a wave of so many devices, heartbeats included, for the ledger."""
-    streams = [StreamKind.HEARTBEAT] * devices
-    for metric in metrics:
-        streams += [StreamKind.SHIFT, StreamKind.NOISE] * devices
-        if golden or metric.limit is not None:
-            streams += [StreamKind.BOUND] * devices
-        if devices > 1:
-            streams.append(StreamKind.POOLED)
-    return streams
 
 
 @dataclass(slots=True)
@@ -285,7 +240,7 @@ class Cohort:
         for name, stream in self._members[device].streams.items():
             if soaked:
                 stream.look()
-            found.append(self._under_controls(name, stream.finding()))
+            found.append(self._under_controls(name, finding_of(stream)))
         for name, pool in self.pools.items():
             if pool.regressed:
                 found.append(self._under_controls(name, pool.finding()))

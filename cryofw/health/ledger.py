@@ -34,9 +34,9 @@ class StreamKind(StrEnum):
 
 # Shares of alpha; those of kinds without a stream go to the others in proportion.
 SHARES: Mapping[StreamKind, float] = {
-    StreamKind.SHIFT: 0.60,
+    StreamKind.SHIFT: 0.55,
     StreamKind.POOLED: 0.15,
-    StreamKind.NOISE: 0.10,
+    StreamKind.NOISE: 0.15,
     StreamKind.BOUND: 0.05,
     StreamKind.HEARTBEAT: 0.10,
 }

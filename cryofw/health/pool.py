@@ -12,9 +12,9 @@ import math
 from typing import TYPE_CHECKING
 
 from cryofw.health.blocks import choose_length
+from cryofw.health.finding import bet_words
 from cryofw.health.judge import MetricFinding, Shift
 from cryofw.health.shift import ShiftTest, usable
-from cryofw.health.stream import bet_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from cryofw.health.blocks import LEAST_BLOCKS, block_deviation, block_length
+from cryofw.health.blocks import block_deviation, expected_length
 from cryofw.health.onset import Onset
 from cryofw.health.ranks import RankBook
 from cryofw.health.ranksum import lower_p
-from cryofw.health.stream import BETA, look_level
+from cryofw.health.rule import BETA, look_level
 from cryofw.health.tiebreak import TieBreaker
 from cryofw.health.wager import Wager
 
@@ -106,10 +106,10 @@ def sight(
         rho: lag-1 autocorrelation to expect (0 to below 1).
         beta: probability to pass a metric that is worse by `reject`.
     """
-    block = block_length(rho)
+    block = expected_length(baseline_samples, rho)
+    if not block or planned_samples < block:
+        return Sight(None, None, block, baseline_samples // max(1, block), 0)
     before, after = baseline_samples // block, planned_samples // block
-    if before < LEAST_BLOCKS or after < 1:
-        return Sight(None, None, block, before, after)
     deviation = block_deviation(rho, block)
     finds, clears = _finds(before, after, threshold), _clears(before, after, beta)
     return Sight(

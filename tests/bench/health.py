@@ -30,11 +30,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cryofw.health.cohort import Cohort, CohortRule, wave_streams
+from cryofw.health.cohort import Cohort
 from cryofw.health.contract import MetricContract, Worse
 from cryofw.health.judge import Shift
 from cryofw.health.ledger import AlphaLedger
-from cryofw.health.stream import Method
+from cryofw.health.rule import CohortRule, Method, wave_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

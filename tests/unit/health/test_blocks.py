@@ -15,6 +15,7 @@ from cryofw.health.blocks import (
     block_length,
     block_means,
     choose_length,
+    expected_length,
     shared_length,
 )
 
@@ -94,3 +95,17 @@ def test_a_wave_shares_what_its_baselines_say_together() -> None:
     assert 4 <= shared <= 8
     assert min(choose_length(values, shared) for values in wave) >= shared
     assert shared_length([series(noise, 100, 0) for _ in range(10)]) <= 2
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3, 0.5, 0.7, 0.8])
+def test_the_expected_length_is_what_waves_choose(rho: float) -> None:
+    noise = random.Random(12)
+    shared = shared_length([series(noise, 200, rho) for _ in range(60)])
+
+    assert expected_length(200, rho) == pytest.approx(min(shared, 200 // LEAST_BLOCKS), abs=2)
+
+
+def test_no_length_is_expected_where_none_will_do() -> None:
+    assert expected_length(5, 0.0) == 0
+    assert expected_length(40, 0.8) == 0
+    assert expected_length(100, 0.97) == 0

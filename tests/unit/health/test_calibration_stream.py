@@ -11,8 +11,10 @@ import pytest
 
 from cryofw.health import MetricContract, Shift, Worse
 from cryofw.health.bound import BoundTest, bound_of
+from cryofw.health.finding import finding_of
 from cryofw.health.noise import NoiseTest
-from cryofw.health.stream import CalibrationStream, Method, StreamRule, fine_threshold, look_level
+from cryofw.health.rule import Method, StreamRule, fine_threshold, look_level
+from cryofw.health.stream import CalibrationStream
 
 SNR = MetricContract("snr", "dB", Worse.LOWER, margin=0.5, reject=1.5)
 RULE = StreamRule(SNR, 60, 20, 60, shift_threshold=400, noise_threshold=2000)
@@ -40,7 +42,7 @@ def test_a_firmware_as_good_as_before_passes_at_the_look_with_its_numbers() -> N
     stream = a_stream()
     soak(stream)
     stream.look()
-    finding = stream.finding()
+    finding = finding_of(stream)
 
     assert finding.shift is Shift.FINE
     assert "excludes 1.5 worse" in finding.reason
@@ -55,7 +57,7 @@ def test_a_firmware_as_good_as_before_passes_at_the_look_with_its_numbers() -> N
 def test_a_firmware_worse_than_the_margin_is_found_and_the_bet_is_explained() -> None:
     stream = a_stream()
     soak(stream, shift=-1.5)
-    finding = stream.finding()
+    finding = finding_of(stream)
 
     assert finding.shift is Shift.REGRESSED
     assert "a 1-unit bet against the firmware grew to" in finding.reason
@@ -84,7 +86,7 @@ def test_too_few_samples_pass_nothing() -> None:
     soak(stream, count=19)
     stream.look()
 
-    assert stream.finding().reason == "snr: only 19 of 20 samples"
+    assert finding_of(stream).reason == "snr: only 19 of 20 samples"
 
 
 def test_a_short_or_wild_baseline_passes_nothing() -> None:
@@ -97,9 +99,9 @@ def test_a_short_or_wild_baseline_passes_nothing() -> None:
     for stream in (short, ramp):
         soak(stream)
         stream.look()
-        assert stream.finding().shift is Shift.UNDECIDED
-    assert "59 of 60 baseline" in short.finding().reason
-    assert "longer baseline" in ramp.finding().reason
+        assert finding_of(stream).shift is Shift.UNDECIDED
+    assert "59 of 60 baseline" in finding_of(short).reason
+    assert "longer baseline" in finding_of(ramp).reason
 
 
 def test_worse_by_reject_is_excluded_only_when_it_is() -> None:
@@ -108,8 +110,8 @@ def test_worse_by_reject_is_excluded_only_when_it_is() -> None:
     soak(stream, count=24, shift=-1.0, sd=3.0)
     stream.look()
 
-    assert stream.finding().shift is Shift.UNDECIDED
-    assert "does not exclude 1.5 worse" in stream.finding().reason
+    assert finding_of(stream).shift is Shift.UNDECIDED
+    assert "does not exclude 1.5 worse" in finding_of(stream).reason
 
 
 def test_a_firmware_worse_by_reject_rarely_passes() -> None:
@@ -124,7 +126,7 @@ def test_a_firmware_worse_by_reject_rarely_passes() -> None:
             stream.observe(100 + slot, noise.gauss(25 - 1.5, 0.4))
             if slot > 20:
                 stream.look()
-        passed += stream.finding().shift is Shift.FINE
+        passed += finding_of(stream).shift is Shift.FINE
 
     assert passed <= 0.05 * 400 + 9
 
@@ -144,7 +146,7 @@ def test_looks_are_planned_and_spend_beta_once() -> None:
 def test_noise_that_grows_without_a_shift_is_found() -> None:
     stream = a_stream()
     soak(stream, count=120, sd=1.6)
-    finding = stream.finding()
+    finding = finding_of(stream)
 
     assert stream.regressed == "noise"
     assert "the noise of snr is" in finding.reason
@@ -181,7 +183,7 @@ def test_a_metric_beyond_its_limit_is_found_although_nothing_changed() -> None:
     stream.look()
 
     assert stream.regressed == "bound"
-    assert "beyond 26 dB in 60 of 60 blocks" in stream.finding().reason
+    assert "beyond 26 dB in 60 of 60 blocks" in finding_of(stream).reason
 
 
 def test_small_losses_from_release_to_release_end_at_the_golden_baseline() -> None:
@@ -203,7 +205,7 @@ def test_the_bound_looks_at_the_value_itself_not_at_the_difference() -> None:
         stream.observe(100 + slot, value, raw=25 + value)
     stream.look()
 
-    assert stream.finding().shift is Shift.FINE
+    assert finding_of(stream).shift is Shift.FINE
 
 
 def test_the_bound_bets_are_fair_coins() -> None:
@@ -252,7 +254,7 @@ def test_a_stream_goes_on_exactly_where_it_was(method: Method) -> None:
         broken = CalibrationStream.restore(rule, b"plan/snr", ("c1", "c2"), saved)
 
     assert broken.state() == straight.state()
-    assert broken.finding() == straight.finding()
+    assert finding_of(broken) == finding_of(straight)
 
 
 def test_a_baseline_half_taken_goes_on_too() -> None:
@@ -278,6 +280,6 @@ def test_the_t_mixture_is_an_option() -> None:
     soak(good)
     good.look()
 
-    assert bad.finding().shift is Shift.REGRESSED
-    assert bad.finding().evidence["rule"] == "t-mixture"
-    assert good.finding().shift is Shift.FINE
+    assert finding_of(bad).shift is Shift.REGRESSED
+    assert finding_of(bad).evidence["rule"] == "t-mixture"
+    assert finding_of(good).shift is Shift.FINE

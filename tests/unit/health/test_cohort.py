@@ -10,10 +10,11 @@ from dataclasses import replace
 import pytest
 
 from cryofw.health import MetricContract, Shift, Worse
-from cryofw.health.cohort import Cohort, CohortRule, wave_streams
+from cryofw.health.cohort import Cohort
 from cryofw.health.controls import ControlGroup
 from cryofw.health.ledger import AlphaLedger
 from cryofw.health.pool import Pool
+from cryofw.health.rule import CohortRule, wave_streams
 
 SNR = MetricContract("snr", "dB", Worse.LOWER, margin=0.0, reject=2.5)
 EVERY_S = 30.0

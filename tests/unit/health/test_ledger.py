@@ -9,9 +9,9 @@ from dataclasses import asdict
 import pytest
 
 from cryofw.health.beats import BeatTest
-from cryofw.health.cohort import wave_streams
 from cryofw.health.contract import MetricContract, Worse
 from cryofw.health.ledger import AlphaLedger, StreamKind
+from cryofw.health.rule import wave_streams
 
 METRICS = tuple(MetricContract(n, "dB", Worse.LOWER, 0.5, 1.5) for n in "abcd")
 

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from cryofw.health import MetricContract, Worse
+from cryofw.health.rule import StreamRule
 from cryofw.health.sight import Sight, judged_deviation, sight
-from cryofw.health.stream import CalibrationStream, StreamRule
+from cryofw.health.stream import CalibrationStream
 
 SNR = MetricContract("snr", "dB", Worse.LOWER, margin=0.5, reject=1.5)
 
