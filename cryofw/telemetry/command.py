@@ -6,53 +6,46 @@ import asyncio
 import contextlib
 import json
 import os
+import selectors
 import signal
+import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 from cryofw.telemetry.errors import CommandFailed
+from cryofw.telemetry.thread import in_thread
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import Sequence
 
 MAX_OUTPUT_BYTES = 1 << 20
 _SHOWN = 400
-# What the command leaves running may keep its pipes open: its own output is there by now.
-_LAST_OUTPUT_S = 0.2
+_SLICE_S = 0.05
+# What the command leaves running may keep its pipes open: its own output is there by then.
+_SLICES_AFTER_END = 4
+_END_S = 2.0
 
 
 async def run_json(argv: Sequence[str], *, timeout_s: float) -> object:
     """The JSON that `argv` prints; it exits with 0 within `timeout_s` seconds.
 
-    Its standard error is free for people; it is shown when the command fails.
+    Its standard error is free for people; it is shown when the command fails. When this returns,
+    the command and what it started in its session are gone.
 
     Raises:
         CommandFailed: it cannot be run, took too long, failed, or printed something else.
     """
+    stop = threading.Event()
+    running = asyncio.ensure_future(in_thread(lambda: _run(argv, stop)))
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise _failed(argv, str(reason), "is it installed, and may we run it?") from None
-    try:
-        async with asyncio.timeout(timeout_s):
-            output, said = await _outputs(argv, process)
-    except TimeoutError:
-        raise _failed(argv, f"not done after {timeout_s:g} s") from None
+        done, _ = await asyncio.wait({running}, timeout=timeout_s)
     finally:
-        # Its session is its own: this ends it and all that it started, and nothing else.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    if process.returncode:
-        text = said[-_SHOWN:].decode("utf-8", "replace").strip()
-        raise _failed(argv, f"exit code {process.returncode}: {text or 'nothing on stderr'}")
+        stop.set()
+        await asyncio.wait({running}, timeout=_END_S)
+    if not done:
+        running.add_done_callback(lambda late: late.cancelled() or late.exception())
+        raise _failed(argv, f"not done after {timeout_s:g} s")
+    output = running.result()
     try:
         return json.loads(output)
     except (ValueError, RecursionError) as error:
@@ -60,39 +53,58 @@ async def run_json(argv: Sequence[str], *, timeout_s: float) -> object:
         raise _failed(argv, f"it printed no JSON: {shown or 'nothing'}: {error}") from None
 
 
-async def _outputs(argv: Sequence[str], process: Process) -> tuple[bytes, bytes]:
-    """Standard output and error of a process that ends."""
+def _run(argv: Sequence[str], stop: threading.Event) -> bytes:
+    """Runs in a thread: what the command prints until it ends, or `stop` is set."""
+    try:
+        process = subprocess.Popen(  # noqa: S603  # fleet.yaml names it; there is no shell
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise _failed(argv, str(reason), "is it installed, and may we run it?") from None
+    with process:
+        try:
+            output, said = _outputs(argv, process, stop)
+        finally:
+            # Its session is its own: this ends it and all that it started, and nothing else.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode:
+        text = said[-_SHOWN:].decode("utf-8", "replace").strip()
+        raise _failed(argv, f"exit code {process.returncode}: {text or 'nothing on stderr'}")
+    return output
+
+
+def _outputs(
+    argv: Sequence[str], process: subprocess.Popen[bytes], stop: threading.Event
+) -> tuple[bytes, bytes]:
     assert process.stdout is not None
     assert process.stderr is not None
-    output, said = bytearray(), bytearray()
-    ended = asyncio.create_task(process.wait())
-    readers = {
-        asyncio.create_task(_collect(argv, process.stdout, output)),
-        asyncio.create_task(_collect(argv, process.stderr, said)),
-    }
-    try:
-        open_readers = set(readers)
-        while not ended.done():
-            await asyncio.wait({ended, *open_readers}, return_when=asyncio.FIRST_COMPLETED)
-            for reader in [one for one in open_readers if one.done()]:
-                open_readers.discard(reader)
-                reader.result()
-        if open_readers:
-            done, _ = await asyncio.wait(open_readers, timeout=_LAST_OUTPUT_S)
-            for reader in done:
-                reader.result()
-    finally:
-        for task in (ended, *readers):
-            task.cancel()
-        await asyncio.gather(ended, *readers, return_exceptions=True)
+    texts = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    slices_left = _SLICES_AFTER_END
+    with selectors.DefaultSelector() as selector:
+        for pipe in texts:
+            selector.register(pipe, selectors.EVENT_READ)
+        while not stop.is_set() and slices_left and selector.get_map():
+            ready = selector.select(_SLICE_S)
+            for key, _ in ready:
+                piece = os.read(key.fd, 64 << 10)
+                if not piece:
+                    selector.unregister(key.fd)
+                texts[key.fd] += piece
+                if len(texts[key.fd]) > MAX_OUTPUT_BYTES:
+                    raise _failed(argv, f"it printed more than {MAX_OUTPUT_BYTES:,} bytes")
+            if not ready and process.poll() is not None:
+                slices_left -= 1
+    while not stop.is_set() and process.poll() is None:
+        # It closed its pipes and goes on: its exit code is still to come.
+        stop.wait(_SLICE_S)
+    output, said = texts.values()
     return bytes(output), bytes(said)
-
-
-async def _collect(argv: Sequence[str], stream: asyncio.StreamReader, into: bytearray) -> None:
-    while piece := await stream.read(64 << 10):
-        into += piece
-        if len(into) > MAX_OUTPUT_BYTES:
-            raise _failed(argv, f"it printed more than {MAX_OUTPUT_BYTES:,} bytes")
 
 
 def _failed(argv: Sequence[str], why: str, hint: str = "") -> CommandFailed:

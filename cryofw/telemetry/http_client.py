@@ -12,9 +12,8 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from cryofw.errors import BadInput
@@ -25,12 +24,11 @@ from cryofw.telemetry.errors import (
     SourceTimeout,
     SourceUnavailable,
 )
+from cryofw.telemetry.thread import in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from email.message import Message
-
-T = TypeVar("T")
 
 MAX_ANSWER_BYTES = 32 << 20
 _CHUNK = 64 << 10
@@ -113,7 +111,7 @@ class HttpClient:
         stop = threading.Event()
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await _in_thread(lambda: self._get(url, stop))
+                answer = await in_thread(lambda: self._get(url, stop))
         except TimeoutError:
             raise self._timed_out() from None
         finally:
@@ -206,6 +204,7 @@ class _SameOrigin(urllib.request.HTTPRedirectHandler):
         """Called by urllib for each redirect."""
         before, after = urlsplit(req.full_url), urlsplit(urljoin(req.full_url, newurl))
         if _origin(before.geturl()) != _origin(after.geturl()):
+            fp.close()
             raise RedirectRefused(
                 f"{before.netloc} redirects to another server",
                 why=f"HTTP {code} to {after.scheme}://{after.netloc}",
@@ -235,18 +234,3 @@ def _kind(headers: Message) -> str:
 def _shown(body: bytes) -> str:
     text = body[:200].decode("utf-8", "replace")
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """What `work` returns or raises, from a daemon thread; a late outcome is dropped."""
-    outcome: Future[T] = Future()
-    outcome.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            outcome.set_result(work())
-        except Exception as error:  # noqa: BLE001  # the caller raises it
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="http", daemon=True).start()
-    return await asyncio.wrap_future(outcome)
