@@ -41,6 +41,9 @@ class _Member:
 class Cohort:
     """The calibration of one wave.
 
+    All it knows follows from the readings and the calls in their order: a resume replays them and
+    is where it was.
+
     Args:
         rule: the frozen rule.
         attempt: of the wave's devices, from 1; a later one has less of alpha.
@@ -54,28 +57,32 @@ class Cohort:
         self.groups = {
             m.name: ControlGroup(
                 m, rule.controls, rule.baseline_samples, rule.planned_samples,
-                self._seed("controls", m.name),
+                self._seed(str(attempt), "controls", m.name),
             )
             for m in rule.metrics
         } if rule.controls else {}  # fmt: skip
         self._members = {name: self._member(name) for name in rule.devices}
         self.pools: dict[str, Pool] = {}
+        self._shared: dict[str, int] = {}
 
     def _seed(self, *names: str) -> bytes:
-        parts = (self.rule.name, str(self.attempt), *names)
-        return self.rule.seed + "/".join(parts).encode()
+        return self.rule.seed + "/".join((self.rule.name, *names)).encode()
 
     def _member(self, device: str) -> _Member:
-        rule = self.rule
-        streams = {
-            m.name: CalibrationStream(
-                self._stream_rule(device, m), self._seed(device, m.name), rule.controls
-            )
-            for m in rule.metrics
-        }
+        streams = self._streams(device, self.attempt)
         return _Member(streams, {m: {} for m in streams}, {m: deque() for m in streams})
 
-    def _stream_rule(self, device: str, metric: MetricContract) -> StreamRule:
+    def _streams(self, device: str, attempt: int) -> dict[str, CalibrationStream]:
+        return {
+            m.name: CalibrationStream(
+                self._stream_rule(device, m, attempt),
+                self._seed(str(attempt), device, m.name),
+                self.rule.controls,
+            )
+            for m in self.rule.metrics
+        }
+
+    def _stream_rule(self, device: str, metric: MetricContract, attempt: int) -> StreamRule:
         rule, ledger = self.rule, self.rule.ledger
         golden = (rule.golden or {}).get((device, metric.name))
         bounded = metric.limit is not None or golden is not None
@@ -84,9 +91,9 @@ class Cohort:
             rule.baseline_samples,
             rule.min_samples,
             rule.planned_samples,
-            ledger.threshold(StreamKind.SHIFT, self.attempt),
-            ledger.threshold(StreamKind.NOISE, self.attempt),
-            ledger.threshold(StreamKind.BOUND, self.attempt) if bounded else math.inf,
+            ledger.threshold(StreamKind.SHIFT, attempt),
+            ledger.threshold(StreamKind.NOISE, attempt),
+            ledger.threshold(StreamKind.BOUND, attempt) if bounded else math.inf,
             golden,
             rule.beta,
             rule.method,
@@ -158,7 +165,7 @@ class Cohort:
     ) -> None:
         member.streams[metric].observe(slot, value, raw)
         assert member.begun is not None
-        if metric in self.pools:
+        if metric in self.pools and self.pools[metric].waits_for(device):
             self.pools[metric].observe(device, slot - member.begun - 1, value)
 
     # --- phases -------------------------------------------------------------------------
@@ -187,22 +194,36 @@ class Cohort:
         for group in self.groups.values():
             group.freeze()
         for metric in self.rule.metrics:
+            name = metric.name
             baselines = {
-                device: self._difference(member.before[metric.name], metric)
+                device: self._difference(member.before[name], metric)
                 for device, member in self._members.items()
             }
-            shared = shared_length([list(before.values()) for before in baselines.values()])
+            self._shared[name] = shared_length([list(b.values()) for b in baselines.values()])
             for device, before in baselines.items():
-                stream = self._members[device].streams[metric.name]
-                for slot, value in before.items():
-                    stream.baseline(slot, value)
-                stream.freeze(shared)
-            if len(baselines) > 1:
-                threshold = self.rule.ledger.threshold(StreamKind.POOLED, self.attempt)
-                self.pools[metric.name] = Pool(
-                    metric, baselines, self.rule.planned_samples, threshold,
-                    self._seed("pool", metric.name), shared,
-                )  # fmt: skip
+                self._members[device].before[name] = before
+                self._arm(self._members[device].streams[name], before, self._shared[name])
+            self._open_pool(metric, baselines)
+
+    def _arm(self, stream: CalibrationStream, before: Mapping[int, float], shared: int) -> None:
+        for slot, value in before.items():
+            stream.baseline(slot, value)
+        stream.freeze(shared)
+
+    def _open_pool(self, metric: MetricContract, baselines: Mapping[str, dict[int, float]]) -> None:
+        """Of the devices whose baseline is complete; who has none will not be updated."""
+        rule = self.rule
+        members = {d: b for d, b in baselines.items() if len(b) >= rule.baseline_samples}
+        if len(members) < 2:
+            return
+        self.pools[metric.name] = Pool(
+            metric,
+            members,
+            rule.planned_samples,
+            rule.ledger.threshold(StreamKind.POOLED, self.attempt),
+            self._seed(str(self.attempt), "pool", metric.name),
+            self._shared[metric.name],
+        )
 
     def _difference(self, before: Mapping[int, float], metric: MetricContract) -> dict[int, float]:
         group = self.groups.get(metric.name)
@@ -223,6 +244,20 @@ class Cohort:
         for pool in self.pools.values():
             pool.drop(device)
 
+    def retry(self, device: str, attempt: int) -> None:
+        """`device` is updated once more: new bets against the same baseline, at a later attempt.
+
+        The baseline stays what it was before anything was touched. The pools go on without it.
+        """
+        self.freeze()
+        self.drop(device)
+        member = self._members[device]
+        member.streams = self._streams(device, attempt)
+        member.begun = None
+        for name, stream in member.streams.items():
+            member.waiting[name].clear()
+            self._arm(stream, member.before[name], self._shared[name])
+
     # --- what it says -------------------------------------------------------------------
 
     def streams(self, device: str) -> Mapping[str, CalibrationStream]:
@@ -240,7 +275,10 @@ class Cohort:
         for name, stream in self._members[device].streams.items():
             if soaked:
                 stream.look()
-            found.append(self._under_controls(name, finding_of(stream)))
+            finding = finding_of(stream)
+            # The absolute bound is compared with nobody.
+            absolute = stream.regressed == "bound"
+            found.append(finding if absolute else self._under_controls(name, finding))
         for name, pool in self.pools.items():
             if pool.regressed:
                 found.append(self._under_controls(name, pool.finding()))
@@ -256,3 +294,11 @@ class Cohort:
         reason = f"{metric}: {left} left its own baseline, so nothing can be compared with it"
         evidence = {**finding.evidence, "control_group": group.evidence()}
         return MetricFinding(metric, Shift.UNDECIDED, reason, evidence)
+
+    def evidence(self) -> dict[str, object]:
+        """What a report shows about the wave beside its devices; plain JSON."""
+        return {
+            "control_groups": {name: group.evidence() for name, group in self.groups.items()},
+            "pools": {name: pool.evidence() for name, pool in self.pools.items()},
+            "blocks": dict(self._shared),
+        }

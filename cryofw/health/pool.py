@@ -94,6 +94,10 @@ class Pool:
             self._open.setdefault(index, []).append(value - self._centres[member])
         self._advance()
 
+    def waits_for(self, member: str) -> bool:
+        """`member` is in the pool and was not dropped."""
+        return member in self._at
+
     def drop(self, member: str) -> None:
         """A member is taken back or gone: nobody waits for it any more."""
         if member in self._at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import time
@@ -184,13 +185,58 @@ def test_without_controls_before_and_after_are_compared() -> None:
     assert lab.shifts() == [Shift.REGRESSED]
 
 
-def test_a_new_attempt_needs_a_richer_bet() -> None:
-    rule = a_rule()
-    first, second = Cohort(rule), Cohort(rule, attempt=2)
+def test_a_new_attempt_bets_against_the_same_baseline_and_needs_to_win_more() -> None:
+    lab = Lab(a_rule())
+    lab.run(100)
+    lab.update()
+    lab.run(10)
+    first = lab.cohort.streams("d0")["snr"]
+    lab.cohort.retry("d0", 2)
+    second = lab.cohort.streams("d0")["snr"]
+    lab.run(5)
+    assert second.count == 0, "not before it begins again"
+    lab.cohort.begin("d0", 1e9 + EVERY_S * (lab.t - 0.5))
+    lab.run(60)
 
-    assert second.streams("d0")["snr"].rule.shift_threshold == pytest.approx(
-        4 * first.streams("d0")["snr"].rule.shift_threshold
-    )
+    assert second.rule.shift_threshold == pytest.approx(4 * first.rule.shift_threshold)
+    assert second.before == first.before
+    assert second.count >= 58
+    assert lab.shifts() == [Shift.FINE, Shift.FINE]
+    assert lab.cohort.pools["snr"].count == 10, "one of two is no quorum"
+
+
+def test_the_absolute_bound_holds_also_without_controls() -> None:
+    limited = replace(SNR, limit=20)
+    ledger = AlphaLedger.open(0.01, wave_streams(2, (limited,)))
+    lab = Lab(replace(a_rule(), metrics=(limited,), ledger=ledger))
+    lab.run(100)
+    lab.update()
+    lab.weather = -10
+    lab.run(60)
+
+    assert lab.cohort.groups["snr"].left
+    assert lab.cohort.findings("d0", soaked=True)[0].shift is Shift.REGRESSED
+
+
+def test_a_device_without_a_baseline_is_no_member_of_the_pool() -> None:
+    lab = Lab(a_rule(devices=4))
+    lab.run(100, silent=("d3",))
+    lab.update()
+    lab.run(30, silent=("d3",))
+
+    assert lab.cohort.pools["snr"].count >= 28
+    assert lab.cohort.findings("d3", soaked=True)[0].shift is Shift.UNDECIDED
+
+
+def test_the_wave_shows_its_controls_and_pools() -> None:
+    lab = Lab(a_rule())
+    lab.run(100)
+    lab.update()
+    lab.run(20)
+    evidence = lab.cohort.evidence()
+
+    assert json.loads(json.dumps(evidence, allow_nan=False)) == evidence
+    assert set(evidence) == {"control_groups", "pools", "blocks"}
 
 
 def test_a_pool_does_not_care_who_reports_first_and_drops_who_is_gone() -> None:
