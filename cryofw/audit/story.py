@@ -37,6 +37,7 @@ _PHRASES: dict[str, str] = {
     "confirm-refused": "{device} was not confirmed",
     "device-rollback-requested": "taking {device} back to {hash}",
     "power-cycle-requested": "cycling the power of {device}",
+    "power-cycled": "the power of {device} was cycled",
     "device-rolled-back": "{device} is back on {hash}",
     "device-stuck": "{device} is STUCK",
     "stage-started": "stage {stage} begins",

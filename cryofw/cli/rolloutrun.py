@@ -15,7 +15,6 @@ from cryofw.engine.deployment import Deployment
 from cryofw.engine.home import Home
 from cryofw.engine.site import run_on_site
 from cryofw.errors import DeviceStuck, Paused, Refused, RolledBack, UsageError
-from cryofw.journal import StorageLocked
 from cryofw.rollout import Ending, Plan, RolloutState
 from cryofw.rollout import events as e
 
@@ -135,13 +134,17 @@ def open_runner(
 
 
 def tell_or_do(home: Home, rollout: str, event: Event, do: Callable[[], None]) -> None:
-    """Do it here, or leave it as a request when another process runs the rollout."""
-    try:
+    """Do it here, or leave it as a request when another process has the journal.
+
+    Looked at first, because the other process holds the ports too, and theirs is another refusal.
+    """
+    holder = home.holder
+    if not holder:
         do()
-    except StorageLocked as locked:
-        home.requests(rollout).put(event, secrets.token_hex(4))
-        words = f"{rollout} runs in another process ({locked.why}); it was told"
-        Output().status(Status.OK, "asked", words)
+        return
+    home.requests(rollout).put(event, secrets.token_hex(4))
+    words = f"{rollout} runs in another process ({holder}); it was told"
+    Output().status(Status.OK, "asked", words)
 
 
 def ask(question: str, answer: str, *, yes: bool) -> None:

@@ -158,4 +158,6 @@ def quarantine_clear(device: str, why: str, state: Path) -> None:
         home.record(plan, event, who)
         Output().status(Status.OK, "cleared", f"{device} by {who}")
 
-    tell_or_do(home, entry.rollout, event, record)
+    # A running rollout is the only one that reads requests, also about others' devices.
+    running = home.history().open_rollout
+    tell_or_do(home, running.rollout if running else entry.rollout, event, record)

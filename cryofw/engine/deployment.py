@@ -74,6 +74,8 @@ async def _ask(site: Site, controller: Controller) -> Running:
     finally:
         await driver.close()
     seen = report.observation
+    if not seen.active_hash:
+        return Running(why="it does not tell which image it runs", refused=True)
     return Running(
         hash=seen.active_hash or "",
         version=seen.active.version if seen.active else "",
@@ -189,6 +191,13 @@ class Deployment:
 
     def _require_no_other(self) -> None:
         history = self.home.history()
+        shut_out = sorted(history.quarantine.keys() & self.plan.devices.keys())
+        if shut_out:
+            raise Refused(
+                f"{' '.join(shut_out)} went into quarantine after the plan was made",
+                why=history.quarantine[shut_out[0]].why,
+                hint="make a new plan, or see to it and `cryofw quarantine clear`",
+            )
         if self.plan.rollout in history.rollouts:
             raise Refused(
                 f"the plan of rollout {self.plan.rollout} was run already",

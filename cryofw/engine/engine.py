@@ -36,6 +36,21 @@ _LATE_S = 30.0
 _PASSING = (e.ReadingTaken, e.ClockTicked, ce.CryostatObserved)
 _WITH_READINGS = (e.VerdictReached, e.BaselineTaken)
 _WITH_GUARD_READINGS = (ce.CryostatBaseTaken, ce.CryostatFrozen, ce.CryostatThawed)
+_LONGEST_TEXT = 2000
+"""Characters of a device's words in a record; a record is at most 64 KiB."""
+
+_PROVEN = frozenset(
+    {
+        DeviceState.CHECKED,
+        DeviceState.SKIPPED,
+        DeviceState.UPLOADED,
+        DeviceState.ABANDONED,
+        DeviceState.CONFIRMED,
+        DeviceState.SELF_REVERTED,
+        DeviceState.ROLLED_BACK,
+    }
+)
+"""States in which no lease has to bring a device back."""
 
 
 class Hands(Protocol):
@@ -50,8 +65,8 @@ class Hands(Protocol):
     async def metrics(self, device: str) -> MetricSample:
         """One sample of the calibration metrics; without values if the device gives none."""
 
-    async def let_go(self, device: str, state: DeviceState) -> None:
-        """Give back the lease, unless a test boot needs it, and close the line."""
+    async def let_go(self, device: str, *, release: bool) -> None:
+        """Close the line; before that give back the lease, if it is to be released."""
 
 
 class Eyes(Protocol):
@@ -127,7 +142,9 @@ class Engine:
             poll = tasks.create_task(self._poll_requests())
             try:
                 for event in first:
-                    self._take(event, tasks)
+                    # A stop or an abort may end it at once: nothing follows an end.
+                    if self._rollout.state.ended is None or isinstance(event, e.RollbackRequested):
+                        self._take(event, tasks)
                 while not self._rollout.at_rest:
                     event, request = await self._events.get()
                     self._take(event, tasks)
@@ -142,9 +159,17 @@ class Engine:
         await self._let_go()
 
     async def _let_go(self) -> None:
-        for name, progress in self._rollout.state.devices.items():
-            if progress.state is not DeviceState.PENDING:
-                await self._hands.let_go(name, progress.state)
+        """Leases are given back only where the slots are proven; after a stop nothing is sent."""
+        state = self._rollout.state
+        stopped = state.ending is e.Ending.STOPPED
+        async with asyncio.TaskGroup() as tasks:
+            for name, progress in state.devices.items():
+                release = progress.state in _PROVEN and not stopped
+                tasks.create_task(self._hands.let_go(name, release=release))
+        if state.ended is not None:
+            # What was asked too late must not be obeyed by a later rollback.
+            for request, _ in self._requests.waiting():
+                self._requests.remove(request)
 
     def _take(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         """Decide, write down, and only then act."""
@@ -167,8 +192,9 @@ class Engine:
 
     def _keep(self, event: e.ReadingTaken) -> None:
         progress = self._rollout.state.devices[event.device]
-        phase = progress.watch.phase
-        self._readings.add(LoggedReading(event.device, progress.attempt, phase, event.reading))
+        phase, size = progress.watch.phase, self._journal.size
+        logged = LoggedReading(event.device, progress.attempt, phase, event.reading, size)
+        self._readings.add(logged)
 
     def _write(self, steps: list[Step]) -> None:
         if any(isinstance(step, _WITH_READINGS + _WITH_GUARD_READINGS) for step in steps):
@@ -179,7 +205,10 @@ class Engine:
 
     def _entry(self, step: Step) -> Entry:
         device: str | None = getattr(step, "device", None)
-        fields = fields_of(step)
+        fields = {
+            name: value[:_LONGEST_TEXT] if isinstance(value, str) else value
+            for name, value in fields_of(step).items()
+        }
         if device and isinstance(step, _WITH_READINGS):
             fields["readings"] = self._readings.evidence(device)
         elif isinstance(step, _WITH_GUARD_READINGS):

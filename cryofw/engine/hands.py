@@ -16,7 +16,6 @@ from cryofw.device import (
 from cryofw.engine.rescue import Cycle, bring_back, find_device, run_trial
 from cryofw.errors import CryofwError, VerificationFailed
 from cryofw.health import Heartbeat, HeartbeatMissed, MetricSample
-from cryofw.rollout import DeviceState
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
@@ -107,9 +106,12 @@ class DeviceHands:
             return Heartbeat(self._now_s(), "", recovery=True)
         except CryofwError as error:
             return HeartbeatMissed(self._now_s(), error.what, driver.counts.retries - before)
+        if not beat.active_hash:
+            why = "it does not tell which image it runs"
+            return HeartbeatMissed(self._now_s(), why, driver.counts.retries - before)
         return Heartbeat(
             self._now_s(),
-            beat.active_hash or "",
+            beat.active_hash,
             beat.boot_id,
             beat.up_ms,
             beat.reset_cause,
@@ -126,12 +128,11 @@ class DeviceHands:
         missing = dict.fromkeys(reading.not_numbers, math.nan)
         return MetricSample(self._now_s(), {**reading.values, **missing}, reading.t_ms)
 
-    async def let_go(self, device: str, state: DeviceState) -> None:
+    async def let_go(self, device: str, *, release: bool) -> None:
         """See `Hands.let_go`."""
-        driver = self._drivers[device]
-        if state not in (DeviceState.WATCHED, DeviceState.HELD, DeviceState.FROZEN):
+        if release:
             await self._leases.release(device)
-        await driver.close()
+        await self._drivers[device].close()
 
     def _driver(self, device: str) -> DeviceDriver:
         """Its driver; at first it keeps quiet towards a device that may be booting."""
@@ -151,6 +152,8 @@ class DeviceHands:
             return e.DeviceRefused(name, str(error), error.hint)
         seen = report.observation
         running = seen.active_hash or ""
+        if not running:
+            return e.DeviceRefused(name, "it does not tell which image it runs", "see its log")
         if running == self._plan.release.hash and seen.settled:
             return e.DeviceSkipped(name, running)
         problems = list(report.problems)
@@ -169,7 +172,6 @@ class DeviceHands:
         self, command: c.UploadImage, planned: PlannedDevice, driver: DeviceDriver
     ) -> e.Event:
         name = planned.name
-        data = self._store.load(command.hash)
 
         def progress(sent: int, total: int) -> None:
             self._on_progress(name, sent, total)
@@ -177,6 +179,7 @@ class DeviceHands:
                 raise _FrozenMeanwhile
 
         try:
+            data = self._store.load(command.hash)
             async with self._leases.hold(name, driver.escape_recovery):
                 report = await driver.upload(data, command.hash, progress)
         except _FrozenMeanwhile:
@@ -253,10 +256,14 @@ class DeviceHands:
             siblings = planned.connection.shared_by
             if planned.connection.power_hook:
                 self._note(e.PowerCycleRequested(planned.name, siblings))
-            for sibling in siblings:
-                if sibling in self._drivers:
-                    self._drivers[sibling].expect_boot()
-            await self._drivers[planned.name].power_cycle()
+            try:
+                await self._drivers[planned.name].power_cycle()
+            finally:
+                for sibling in siblings:
+                    if sibling in self._drivers:
+                        self._drivers[sibling].expect_boot()
+                if planned.connection.power_hook:
+                    self._note(e.PowerCycled(planned.name, siblings))
 
         return cycle
 

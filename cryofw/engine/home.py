@@ -10,6 +10,8 @@ sim/                             the simulated devices, if there are any
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from typing import TYPE_CHECKING
 
 from cryofw.engine.reading_log import ReadingLog
@@ -22,11 +24,21 @@ from cryofw.journal import (
     Checkpoint,
     FileStorage,
     Journal,
+    StorageLocked,
     checkpoint_name,
     read_journal,
 )
 from cryofw.release import ImageStore
-from cryofw.rollout import History, Plan, Rollout, RolloutSummary, fields_of, parse_plan
+from cryofw.rollout import (
+    History,
+    Plan,
+    Rollout,
+    RolloutSummary,
+    fields_of,
+    parse_plan,
+    step_from_record,
+)
+from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,14 +165,38 @@ class Home:
             journal.append(event.kind, rollout=plan.rollout, device=device, **fields_of(event))
 
     def fold_rollout(self, plan: Plan, records: Sequence[Record], readings: ReadingLog) -> Rollout:
-        """A rollout as the journal and its raw readings have it, ready to go on."""
-        rollout = Rollout.from_records(plan, records)
-        rollout.state.restart()
-        for device, attempt, phase, reading in readings.load():
-            progress = rollout.state.devices.get(device)
-            if progress is not None and progress.attempt == attempt:
-                progress.watch.observe(reading, phase)
+        """A rollout as the journal and its raw readings have it, ready to go on.
+
+        Readings are taken between the records where they were taken in the first place: a
+        heartbeat from before a reset must not name the boot to stay in after it.
+        """
+        rollout = Rollout(plan)
+        state = rollout.state
+        waiting = deque(readings.load())
+
+        def replay(until: float) -> None:
+            while waiting and waiting[0].after <= until:
+                logged = waiting.popleft()
+                if logged.device in state.devices:
+                    state.apply(e.ReadingTaken(logged.device, logged.reading))
+
+        for record in records:
+            replay(record.n)
+            step = step_from_record(record) if record.rollout == plan.rollout else None
+            if step is not None:
+                state.apply(step)
+        replay(math.inf)
+        state.restart()
         return rollout
+
+    @property
+    def holder(self) -> str:
+        """Who has the journal open for writing, in words; empty if nobody has."""
+        try:
+            with self.storage.lock(JOURNAL_NAME):
+                return ""
+        except StorageLocked as locked:
+            return locked.why or "another process"
 
 
 def _plan_name(rollout: str) -> str:

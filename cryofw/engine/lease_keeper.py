@@ -105,8 +105,10 @@ class LeaseKeeper:
         self._wanted.discard(device)
         if held is None:
             return
-        # Other journals may have shown it larger tokens; they are over, or taking it is refused.
-        token = self._tokens[device] = max(self._token, held.token + 1)
+        # Other journals may have shown it larger tokens: nobody goes on under one that is over.
+        # A living lease under a larger one is a newer run's, and taking it is refused.
+        token = self._token if held.alive else max(self._token, held.token + 1)
+        self._tokens[device] = token
         await driver.take_lease(self._owner, self._plan.rollout, token, self._ttl_s(device))
         self._held_since_s[device] = self._clock.monotonic()
 

@@ -25,12 +25,13 @@ _BATCH_AGE_S = 30.0
 
 
 class LoggedReading(NamedTuple):
-    """A reading and where in the rollout it belongs."""
+    """A reading and where in the rollout it belongs; `after`: records in the journal by then."""
 
     device: str
     attempt: int
     phase: Phase
     reading: Reading
+    after: int = 0
 
 
 class LoggedGuardReading(NamedTuple):
@@ -38,6 +39,7 @@ class LoggedGuardReading(NamedTuple):
 
     cryostat: str
     reading: GuardReading
+    after: int = 0
 
 
 def readings_name(rollout: str) -> str:
@@ -86,12 +88,14 @@ class ReadingLog:
     def add(self, logged: LoggedReading) -> None:
         """Keep one reading; it is on disk after the batch is full, old enough, or flushed."""
         fields = reading_to_json(logged.reading)
-        head = {"d": logged.device, "a": logged.attempt, "p": logged.phase.value}
+        head = {
+            "d": logged.device, "a": logged.attempt, "p": logged.phase.value, "n": logged.after,
+        }  # fmt: skip
         self._add(logged.device, logged.reading.t_s, head | fields)
 
     def add_guard(self, logged: LoggedGuardReading) -> None:
         """Keep one reading of the guards of a cryostat, likewise."""
-        fields = {"c": logged.cryostat, **guard_to_json(logged.reading)}
+        fields = {"c": logged.cryostat, "n": logged.after, **guard_to_json(logged.reading)}
         self._add(_guard_key(logged.cryostat), logged.reading.t_s, fields)
 
     def _add(self, name: str, t_s: float, fields: Mapping[str, object]) -> None:
@@ -137,9 +141,11 @@ def _parse(line: bytes, name: str, number: int) -> LoggedReading | LoggedGuardRe
     try:
         fields = json.loads(line)
         if "c" in fields:
-            return LoggedGuardReading(str(fields["c"]), guard_from_json(fields))
+            return LoggedGuardReading(str(fields["c"]), guard_from_json(fields), int(fields["n"]))
         phase = Phase(fields["p"])
-        return LoggedReading(str(fields["d"]), int(fields["a"]), phase, reading_from_json(fields))
+        return LoggedReading(
+            str(fields["d"]), int(fields["a"]), phase, reading_from_json(fields), int(fields["n"])
+        )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise VerificationFailed(
             f"{name} is damaged",

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+_ABSURD = 1e100
+"""No physical reading is as large; the square of a larger one overflows a float."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
@@ -54,9 +57,9 @@ class MetricSample:
     device_ms: int | None = None
 
     def fresh(self, name: str) -> float | None:
-        """The finite value of `name`, or None when it is missing or not a number."""
+        """The value of `name`, or None when it is missing or not a sane number."""
         value = self.values.get(name)
-        return value if value is not None and math.isfinite(value) else None
+        return value if value is not None and abs(value) < _ABSURD else None
 
 
 Reading = Heartbeat | HeartbeatMissed | MetricSample

@@ -9,11 +9,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cryofw.fleet import Reach
 from cryofw.health import Outcome, Symptom
 from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
 from cryofw.rollout.cryostat_decision import is_blocked, pause_for_cryostats
-from cryofw.rollout.device_state import GOOD, DeviceState
+from cryofw.rollout.device_state import GOOD, SETTLED, DeviceState
 
 if TYPE_CHECKING:
     from cryofw.health import Verdict
@@ -48,6 +49,8 @@ def _spread(state: RolloutState, device: DeviceProgress) -> Next:
 
 def _check(state: RolloutState, device: DeviceProgress) -> Next:
     stage = state.stage
+    if device.doom and device.sent:
+        return _roll_back(state, device)
     if stage is None or device.doom or state.ending or device.planned.stage != stage.name:
         return None
     return c.CheckDevice(device.name)
@@ -93,10 +96,14 @@ def has_heat_slot(state: RolloutState, device: DeviceProgress) -> bool:
 def _test(state: RolloutState, device: DeviceProgress) -> Next:
     if device.doom or state.ending:
         return e.DeviceAbandoned(device.name, device.doom or state.why)
+    if not state.window_open:
+        return None
     return _test_again(state, device)
 
 
 def _test_again(state: RolloutState, device: DeviceProgress) -> Next:
+    if device.doom:
+        return _roll_back(state, device)
     if is_blocked(state, device):
         return None
     return c.TestImage(device.name, device.new_hash, device.planned.running_hash, device.attempt)
@@ -216,6 +223,7 @@ _BY_STATE = {
     _S.SELF_REVERTED: _retry,
     _S.STUCK: _quarantine,
     _S.UNREACHABLE: _quarantine,
+    _S.REFUSED: _quarantine,
 }
 """What is decided in each state; in the others there is nothing to decide."""
 
@@ -225,7 +233,7 @@ def next_for_rollout(state: RolloutState) -> Next:
     if not state.started or state.ended or state.paused:
         return None
     if state.ending is e.Ending.STOPPED:
-        return _end(state)
+        return _name_unfinished(state) or _end(state)
     if state.pausing:
         in_flight = any(d.intent for d in state.devices.values())
         return None if in_flight else e.RolloutPaused("operator", state.paused_why)
@@ -237,11 +245,25 @@ def next_for_rollout(state: RolloutState) -> Next:
     stage = state.stage
     if stage is None:
         return e.StageStarted(state.plan.stages[0].name)
+    if any(d.doom and not _is_settled(d) for d in state.devices.values()):
+        return None
     if stage.name in state.gates_passed:
         return _after_gate(state, stage)
     if state.wave_index < 0:
         return _after_check(state, stage)
     return _after_wave(state, stage)
+
+
+def _name_unfinished(state: RolloutState) -> Next:
+    """After a stop: who is on the way, and what becomes of it."""
+    for device in state.devices.values():
+        if device.sent and device.state not in SETTLED and not device.quarantined:
+            hint = (
+                "if it knows leases it goes back by itself when its lease has run out; else "
+                f"cycle its power; then `cryofw rollback` or `quarantine clear {device.name}`"
+            )
+            return e.DeviceQuarantined(device.name, f"left {device.state} by the stop", hint)
+    return None
 
 
 def _after_check(state: RolloutState, stage: PlannedStage) -> Next:
@@ -279,15 +301,30 @@ def _after_wave(state: RolloutState, stage: PlannedStage) -> Next:
     devices = state.members(started)
     unfinished = [d for d in devices if not d.done]
     if unfinished:
-        ready = all(d.state is _S.CHECKED and d.baseline_taken and not d.intent for d in unfinished)
-        return _closed(state, stage) if ready else None
+        return _closed(state, stage) if all(_waits(d) for d in unfinished) else None
     lost = [d for d in devices if d.lost]
     if lost:
         names = ", ".join(d.name for d in lost)
         return e.RolloutPaused("device", f"lost after something was sent: {names}", stage.name)
+    whole = stage.on_failure in (Reach.STAGE, Reach.ROLLOUT)
+    if whole and any(_is_bad(d) for d in devices):
+        return _gate(state, stage)
     if state.wave_index + 1 < len(stage.waves):
         return _next_wave(state, stage, state.wave_index + 2)
     return _gate(state, stage)
+
+
+def _waits(device: DeviceProgress) -> bool:
+    """Ready for its next flash, and nothing under way on it."""
+    ready = device.state is _S.UPLOADED or (device.state is _S.CHECKED and device.baseline_taken)
+    return ready and not device.intent
+
+
+def _is_bad(device: DeviceProgress) -> bool:
+    """Over, and not proven good; a device that nothing was sent to counts only if refused."""
+    if device.state in GOOD or (device.state is _S.UNREACHABLE and not device.sent):
+        return False
+    return device.state in SETTLED
 
 
 def _gate(state: RolloutState, stage: PlannedStage) -> Next:
@@ -296,7 +333,7 @@ def _gate(state: RolloutState, stage: PlannedStage) -> Next:
     for device in devices:
         counts[device.state.value] = counts.get(device.state.value, 0) + 1
     good = [d for d in devices if d.state in GOOD]
-    bad = [d for d in devices if d.state not in GOOD and d.state is not _S.UNREACHABLE]
+    bad = [d for d in devices if _is_bad(d)]
     evidence: dict[str, object] = {"states": counts, "min_reachable": stage.min_reachable}
     if bad:
         why = "; ".join(f"{d.name} {d.state}: {d.why}" for d in bad[:5])
@@ -307,10 +344,16 @@ def _gate(state: RolloutState, stage: PlannedStage) -> Next:
 
 
 def _after_gate(state: RolloutState, stage: PlannedStage) -> Next:
+    past = [name for s in state.plan.stages[: state.stage_index + 1] for name in s.devices]
+    bad = [d for d in state.members(past) if _is_bad(d)]
+    if bad:
+        why = "; ".join(f"{d.name} {d.state}: {d.why}" for d in bad[:5])
+        return e.GateFailed(stage.name, f"since it passed: {why}")
     if state.stage_index + 1 == len(state.plan.stages):
         return _end(state)
     following = state.plan.stages[state.stage_index + 1]
-    if stage.name == state.until:
+    names = [s.name for s in state.plan.stages]
+    if state.until and state.stage_index >= names.index(state.until):
         return e.RolloutPaused("stage", f"stage {stage.name} passed, as far as asked", stage.name)
     if stage.then_approve and following.name not in state.approved:
         why = f"stage {following.name} needs an approval"

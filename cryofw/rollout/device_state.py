@@ -33,11 +33,13 @@ _S = DeviceState
 
 MOVES: dict[DeviceState, frozenset[DeviceState]] = {
     # Refused: it answers, but it is not the device, or not in the state, that the plan names.
-    _S.PENDING: frozenset({_S.CHECKED, _S.SKIPPED, _S.UNREACHABLE, _S.REFUSED}),
+    # Rolling back from here: a person cleared it, and the rollout is being taken back.
+    _S.PENDING: frozenset({_S.CHECKED, _S.SKIPPED, _S.UNREACHABLE, _S.REFUSED, _S.ROLLING_BACK}),
     # Abandoned from here: the upload was refused or came out wrong; nothing was marked.
     _S.CHECKED: frozenset({_S.UPLOADED, _S.UNREACHABLE, _S.REFUSED, _S.ABANDONED}),
     _S.UPLOADED: frozenset({_S.TESTING, _S.ABANDONED}),
-    _S.TESTING: frozenset({_S.WATCHED, _S.SELF_REVERTED, _S.STUCK}),
+    # Rolling back from here: the run that asked for the test died, and it is not wanted any more.
+    _S.TESTING: frozenset({_S.WATCHED, _S.SELF_REVERTED, _S.STUCK, _S.ROLLING_BACK}),
     _S.WATCHED: frozenset(
         {_S.CONFIRMED, _S.HELD, _S.FROZEN, _S.ROLLING_BACK, _S.SELF_REVERTED, _S.STUCK}
     ),

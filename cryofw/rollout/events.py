@@ -232,6 +232,15 @@ class PowerCycleRequested(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PowerCycled(Event):
+    """The power hook has done its work, or failed; the devices boot."""
+
+    kind = "power-cycled"
+    device: str
+    shared_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceRolledBack(Event):
     """The last good image runs, confirmed, and its hash was read back."""
 

@@ -117,7 +117,10 @@ class History:
             return
         summary.latest = record.t
         match event:
-            case e.RolloutResumed() | e.RollbackRequested():
+            case e.RolloutResumed():
+                summary.paused = ""
+                summary.why = summary.why if summary.ended else ""
+            case e.RollbackRequested():
                 summary.paused = summary.why = ""
                 summary.ended = None
             case e.StageStarted():

@@ -169,7 +169,11 @@ def parse_plan(data: bytes, name: str = "plan") -> Plan:
     if plan.schema != SCHEMA:
         raise BadInput(f"{name} has the schema {plan.schema!r}", why=f"known: {SCHEMA}", hint=hint)
     if plan.canonical != data:
-        raise BadInput(f"{name} was changed after it was made", why="bytes differ", hint=hint)
+        raise BadInput(
+            f"{name} was changed after it was made, or made by another version of cryofw",
+            why="it is not byte for byte what this version writes",
+            hint=f"{hint}; a rollout in flight is finished by the version that began it",
+        )
     return plan
 
 

@@ -30,6 +30,7 @@ class DeviceProgress:
         spread: its failure was followed up already.
         running_hash: the last hash read from it.
         made_safe: it was asked into its safe state since it was frozen.
+        power_cycling: a sibling's power hook is at work and takes it down too.
         host_reset: the host reset it in its present boot, cycling a sibling's power.
     """
 
@@ -49,6 +50,7 @@ class DeviceProgress:
     verdict: Verdict | None = None
     held_t_s: float | None = None
     host_reset: bool = False
+    power_cycling: bool = False
     refusals: int = 0
     awaits_beat: bool = False
     made_safe: bool = False

@@ -84,7 +84,11 @@ class Rollout:
         stage = state.stage
         if stage is None or state.ended or state.paused or state.ending is e.Ending.STOPPED:
             return set()
-        names = {n for n, p in state.devices.items() if p.state in _WATCHED and not p.intent}
+        names = {
+            n
+            for n, p in state.devices.items()
+            if p.state in _WATCHED and not p.intent and not p.power_cycling
+        }
         if state.wave_index >= 0 and state.ending is None:
             wave = state.members(stage.waves[state.wave_index])
             cryostats = {p.planned.cryostat for p in wave}

@@ -128,6 +128,8 @@ class RolloutState(CryostatHandlers):
         """The process that had commands in flight is gone; they are given again."""
         for progress in self.devices.values():
             progress.intent = ""
+            progress.power_cycling = False
+            progress.held_t_s = None  # nobody watched in between: the hold begins again
             if progress.state is _S.CONFIRMED:
                 progress.watch.forget_boot()
             self.align(progress)
@@ -143,8 +145,9 @@ class RolloutState(CryostatHandlers):
         self.until = event.until
 
     def _on_rollout_resumed(self, event: e.RolloutResumed) -> None:
-        """A new process goes on."""
-        self.until = event.until
+        """A new process goes on, as far as was asked unless it got that far."""
+        if event.until or self.paused == "stage":
+            self.until = event.until
         self.paused = self.paused_why = ""
         self.pausing = False
         for guard in self.guards.values():
@@ -182,12 +185,16 @@ class RolloutState(CryostatHandlers):
     def _on_quarantine_cleared(self, event: e.QuarantineCleared) -> None:
         """A person saw to the device: it is checked again from the start."""
         progress = self.devices.get(event.device)
-        if progress is None or not (progress.quarantined or progress.state is _S.REFUSED):
+        if progress is None:
+            return
+        progress.quarantined = False
+        if progress.state not in (_S.STUCK, _S.UNREACHABLE, _S.REFUSED):
             return
         progress.move(_S.PENDING, f"cleared by {event.by}")
-        progress.quarantined = False
-        progress.sent = False
         progress.begin_attempt(progress.attempt)
+        if self.ending is None:
+            progress.doom = progress.failure = ""
+            progress.spread = False
 
     # --- the device ---------------------------------------------------------------------
 
@@ -232,6 +239,7 @@ class RolloutState(CryostatHandlers):
         progress.move(_S.WATCHED, "in test boot")
         progress.boot = event.boot
         progress.running_hash = event.hash
+        progress.host_reset = False
         progress.watch.begin_soak(event.t_s, event.boot)
 
     def _on_device_reverted(self, event: e.DeviceReverted) -> None:
@@ -260,8 +268,14 @@ class RolloutState(CryostatHandlers):
     def _on_power_cycle_requested(self, event: e.PowerCycleRequested) -> None:
         """Its siblings boot with it: that is the host's doing, not their firmware's."""
         for progress in self.members(n for n in event.shared_by if n in self.devices):
-            progress.host_reset = True
+            progress.host_reset = progress.power_cycling = True
+
+    def _on_power_cycled(self, event: e.PowerCycled) -> None:
+        """Whatever its siblings run now runs in a new boot."""
+        for progress in self.members(n for n in event.shared_by if n in self.devices):
+            progress.power_cycling = False
             progress.watch.forget_boot()
+            self.touch(progress.name)
 
     def _on_device_rolled_back(self, event: e.DeviceRolledBack) -> None:
         """The last good image runs, confirmed."""
@@ -283,6 +297,8 @@ class RolloutState(CryostatHandlers):
         progress.watch.observe(event.reading)
         if isinstance(event.reading, Heartbeat):
             progress.awaits_beat = False
+        if progress.state is _S.HELD and progress.held_t_s is None:
+            progress.held_t_s = event.reading.t_s
 
     def _on_clock_ticked(self, event: e.ClockTicked) -> None:
         """A window may have opened or closed."""

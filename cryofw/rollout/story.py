@@ -120,6 +120,8 @@ def _of_device(step: e.Event, version: Callable[[str], str]) -> Line | None:
         case e.PowerCycleRequested():
             others = f", and with it {' '.join(step.shared_by)}" if step.shared_by else ""
             return Line(Tone.WARNING, "power cycle", f"it does not answer{others}")
+        case e.PowerCycled():
+            return Line(Tone.QUIET, "power cycled", "it boots", routine=True)
         case e.DeviceRolledBack():
             return Line(Tone.WARNING, "rolled back", f"runs {version(step.hash)}: {step.how}")
         case e.DeviceStuck():

@@ -263,3 +263,8 @@ def test_the_judge_waits_for_its_baseline() -> None:
     for _ in range(50):
         judge.observe(10)
     assert judge.finding().shift is Shift.UNDECIDED
+
+
+def test_an_absurd_number_is_no_number() -> None:
+    assert MetricSample(1, {"snr": 1e200}).fresh("snr") is None
+    assert MetricSample(1, {"snr": -1e99}).fresh("snr") == -1e99

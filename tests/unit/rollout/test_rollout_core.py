@@ -422,3 +422,114 @@ def test_nothing_is_flashed_outside_the_window() -> None:
     assert rollout.receive(e.RolloutResumed()) == []
     steps = rollout.receive(e.ClockTicked(20.5 * 3600))
     assert [type(s) for s in steps] == [e.WaveStarted, e.BaselineTaken, UploadImage]
+
+
+def test_an_earlier_stage_named_as_the_limit_does_not_open_the_rest() -> None:
+    lab = started(a_plan(), until="canary")
+    lab.beats(1000)
+    lab.tell(e.RolloutResumed(until="rig"))
+    assert lab.rollout.state.paused == "stage"
+    assert lab.states()["b1"] == "pending"
+
+
+def test_a_resume_keeps_the_limit_that_was_not_reached() -> None:
+    plan = a_plan()
+    whole = started(plan, until="canary")
+    whole.beats(100)
+    lab = resumed(plan, whole.steps)
+    lab.beats(2000)
+    assert lab.rollout.state.paused == "stage"
+    assert lab.states()["b1"] == "pending"
+
+
+@pytest.mark.parametrize("reach", [Reach.DEVICE, Reach.CRYOSTAT])
+def test_a_late_failure_of_an_earlier_stage_is_never_called_confirmed(reach: Reach) -> None:
+    plan = a_plan()
+    stages = tuple(replace(s, on_failure=reach) for s in plan.stages)
+    lab = started(replace(plan, stages=stages))
+    while not [s for s in lab.steps if isinstance(s, e.TestBooted) and s.device == "b2"]:
+        lab.beats(10)
+    lab.beats(2000, silent=("a1",))
+    assert lab.rollout.state.ended is Ending.ROLLED_BACK
+    assert lab.states()["a1"] == "rolled-back"
+
+
+def test_a_device_that_is_not_good_holds_the_next_wave() -> None:
+    plan = a_plan()
+    script: dict[tuple[str, type[Command]], list[Event]] = {
+        ("b1", UploadImage): [e.DeviceRefused("b1", "leased to another")]
+    }
+    lab = Lab(Rollout(plan), script)
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    lab.beats(2000)
+    assert lab.rollout.state.gate_failed == "fleet"
+    assert not [s for s in lab.steps if isinstance(s, UploadImage) and s.device in ("b2", "b3")]
+
+
+def test_a_stuck_device_that_was_cleared_is_taken_back_by_a_rollback() -> None:
+    plan = a_plan()
+    lab = Lab(Rollout(plan), {("a1", TestImage): [e.DeviceStuck("a1", "silent")]})
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    lab.beats(300)
+    assert lab.rollout.state.ended is Ending.STUCK
+    lab.tell(e.QuarantineCleared("a1", "anna"))
+    lab.tell(e.RollbackRequested("anna"))
+    assert [s.device for s in lab.steps if isinstance(s, RollBackDevice)].count("a1") == 1
+    assert lab.states()["a1"] == "rolled-back"
+    assert lab.rollout.state.why == "rolled back by anna"
+
+
+def test_a_test_request_of_a_dead_run_is_not_repeated_when_it_is_aborted() -> None:
+    plan = a_plan()
+    whole = started(plan)
+    whole.beats(20)
+    cut = next(
+        i for i, s in enumerate(whole.steps) if isinstance(s, TestImage) and s.device == "r1"
+    )
+    rollout = Rollout(plan)
+    for step in whole.steps[: cut + 1]:
+        rollout.state.apply(step)
+    rollout.state.restart()
+    steps = rollout.receive(e.AbortRequested("anna"))
+    assert [type(s) for s in steps] == [RollBackDevice]
+
+
+def test_a_stop_names_who_is_left_in_a_test_boot() -> None:
+    lab = started(a_plan())
+    lab.beats(20)
+    lab.tell(e.StopRequested("anna"))
+    assert [s.device for s in lab.steps if isinstance(s, e.DeviceQuarantined)] == ["r1"]
+    lab.rollout.state.apply(e.QuarantineCleared("r1", "anna"))
+    assert not lab.rollout.state.devices["r1"].quarantined
+
+
+def test_a_power_cycled_sibling_is_not_blamed_for_its_new_boot() -> None:
+    lab = started(a_plan())
+    while lab.states()["a1"] != "confirmed":
+        lab.beats(10)
+    rollout = lab.rollout
+    rollout.receive(e.PowerCycleRequested("a2", ("a1",)))
+    assert "a1" not in rollout.watched()
+    rollout.receive(e.ReadingTaken("a1", Heartbeat(lab.now_s + 1, NEW, 7, 10**6)))
+    rollout.receive(e.PowerCycled("a2", ("a1",)))
+    rollout.receive(e.ReadingTaken("a1", Heartbeat(lab.now_s + 20, NEW, 8, 100)))
+    assert rollout.state.devices["a1"].failure == ""
+    assert "a1" in rollout.watched()
+
+
+def test_a_hold_begins_again_after_a_time_without_watching() -> None:
+    plan = a_plan()
+    metric = MetricContract("snr", "dB", Worse.LOWER, 0.5, 1.5)
+    evidence = replace(EVIDENCE, min_samples=50, baseline_samples=2, metrics=(metric,))
+    devices = {n: replace(p, evidence=evidence) for n, p in plan.devices.items()}
+    lab = Lab(Rollout(replace(plan, devices=devices)))
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    for t_s in (1, 2, 3):
+        lab.tell(e.ReadingTaken("r1", MetricSample(t_s, {"snr": 25.0 + t_s / 10})))
+    lab.beats(100)
+    assert lab.states()["r1"] == "held"
+    lab.rollout.state.restart()
+    lab.tell(e.ReadingTaken("r1", Heartbeat(50_000, NEW, 7, 50_000_000)))
+    assert lab.states()["r1"] == "held"
+    lab.tell(e.ReadingTaken("r1", Heartbeat(50_130, NEW, 7, 50_130_000)))
+    assert lab.states()["r1"] == "rolled-back"
