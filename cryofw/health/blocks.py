@@ -68,15 +68,10 @@ def choose_length(baseline: Sequence[float], shared: int = 1) -> int:
         baseline: samples in time order.
         shared: `shared_length` of the wave; no stream gets shorter blocks.
     """
-    count = len(baseline)
-    longest = count // LEAST_BLOCKS
-    if longest < 1:
+    if len(baseline) < LEAST_BLOCKS:
         return 0
     asked, length = _lengths([baseline])
-    length = max(length, shared)
-    if length <= longest:
-        return length
-    return longest if count >= _AMPLE and asked <= 2 * longest else 0
+    return _fitted(len(baseline), asked, max(length, shared))
 
 
 def shared_length(series: Sequence[Sequence[float]]) -> int:
@@ -93,15 +88,19 @@ def expected_length(count: int, rho: float) -> int:
 
     A series with geometric correlations: those of its block means follow from `rho`.
     """
-    longest = count // LEAST_BLOCKS
-    asked = block_length(rho)
-    if longest < 1 or asked > (2 * longest if count >= _AMPLE else longest):
-        return 0
-    rest = 0.0
+    asked, rest = block_length(rho), 0.0
     if rho > 0:
         covariance = rho * ((1 - rho**asked) / (asked * (1 - rho))) ** 2
         rest = covariance / block_deviation(rho, asked) ** 2
-    return min(math.ceil(asked * (1 + rest) / (1 - rest) - 1e-9), longest)
+    return _fitted(count, asked, math.ceil(asked * (1 + rest) / (1 - rest) - 1e-9))
+
+
+def _fitted(count: int, asked: int, length: int) -> int:
+    """`length`, or what at least six blocks of `count` samples leave of it; 0: too little."""
+    longest = count // LEAST_BLOCKS
+    if length <= longest:
+        return length
+    return longest if count >= _AMPLE and asked <= 2 * longest else 0
 
 
 def _lengths(series: Sequence[Sequence[float]]) -> tuple[int, int]:

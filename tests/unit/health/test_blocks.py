@@ -108,4 +108,5 @@ def test_the_expected_length_is_what_waves_choose(rho: float) -> None:
 def test_no_length_is_expected_where_none_will_do() -> None:
     assert expected_length(5, 0.0) == 0
     assert expected_length(40, 0.8) == 0
+    assert expected_length(60, 0.8) == 0, "too short to be stretched"
     assert expected_length(100, 0.97) == 0
