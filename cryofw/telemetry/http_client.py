@@ -148,7 +148,7 @@ class HttpClient:
         except http.client.HTTPException as error:
             what = f"{self.server} does not speak HTTP as it should"
             raise AnswerUnusable(what, why=f"{type(error).__name__}: {error}") from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # a host name that is none is a UnicodeError
             raise self._unreachable(error) from None
 
     def _body(self, response: IO[bytes], stop: threading.Event) -> bytes:

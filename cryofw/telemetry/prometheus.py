@@ -60,7 +60,7 @@ class Series:
 class RetryRule:
     """How often a request that found nobody is repeated; the pause doubles each time."""
 
-    count: int = 2
+    count: int = 1
     first_wait_s: float = 0.5
 
 

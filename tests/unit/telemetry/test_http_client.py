@@ -103,9 +103,10 @@ def test_nobody_listens() -> None:
         get(HttpClient(url))
 
 
-def test_no_such_host() -> None:
+@pytest.mark.parametrize("host", ["nowhere.invalid", f"{'x' * 70}.invalid", "a..b"])
+def test_no_such_host(host: str) -> None:
     with pytest.raises(SourceUnavailable, match="cannot be reached"):
-        get(HttpClient("http://nowhere.invalid"))
+        get(HttpClient(f"http://{host}"))
 
 
 @pytest.mark.parametrize(
