@@ -72,7 +72,7 @@ class Running:
         return asyncio.run(reader.number(FromPrometheus(query, stale_s)))
 
 
-def wait_for(what: Callable[[], object], patience_s: float = 15) -> None:
+def wait_for(what: Callable[[], object], patience_s: float = 30) -> None:
     """Another program needs real time: look again until `what` is true."""
     deadline_s = time.monotonic() + patience_s
     while not what():
@@ -127,7 +127,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     target = ScriptedServer()
     target.answer = exporter
     (directory / "prometheus.yml").write_text(
-        "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\n"
+        "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
         f"scrape_configs: [{{job_name: lab, static_configs: "
         f"[{{targets: ['127.0.0.1:{target.port}']}}]}}]\n"
     )
