@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_FOREVER_S = 1e12
+"""A lease without end ends in the year 33658: a record holds no infinity."""
+
 
 class LabReadings:
     """A simulated lab in place of every source."""
@@ -96,7 +99,7 @@ class CryostatEyes:
             seen.fridge_state.fresh if seen.fridge_state else None,
             _gap(seen.fridge_state),
             lease.owner if lease else "",
-            lease.expires_s if lease else 0.0,
+            min(lease.expires_s, _FOREVER_S) if lease else 0.0,
             lease.token if lease else None,
             _gap(seen.experiment),
         )

@@ -133,9 +133,12 @@ class RolloutState(CryostatHandlers):
             if progress.state is _S.CONFIRMED:
                 progress.watch.forget_boot()
             self.align(progress)
+        self._forget_cryostats()
+        self.touch_all()
+
+    def _forget_cryostats(self) -> None:
         for guard in self.guards.values():
             guard.forget()
-        self.touch_all()
 
     # --- the person ---------------------------------------------------------------------
 
@@ -150,8 +153,7 @@ class RolloutState(CryostatHandlers):
             self.until = event.until
         self.paused = self.paused_why = ""
         self.pausing = False
-        for guard in self.guards.values():
-            guard.forget()
+        self._forget_cryostats()
         self.touch_all()
 
     def _on_pause_requested(self, event: e.PauseRequested) -> None:
@@ -171,6 +173,8 @@ class RolloutState(CryostatHandlers):
 
     def _on_rollback_requested(self, event: e.RollbackRequested) -> None:
         """Take everything back, also after the end."""
+        if self.ended is not None:
+            self._forget_cryostats()
         self.ended = None
         self.gate_failed = ""
         self._doom(self.devices, event.why or f"rollback asked for by {event.by}")

@@ -159,14 +159,19 @@ class Room:
         *,
         faults: Sequence[ScheduledFault] = (),
         said: Sequence[Event] = (),
+        meanwhile: Callable[[SimulatedLab], None] = lambda _lab: None,
     ) -> RolloutState | None:
-        """Start the rollout, or resume it with what people said; None if the host died."""
+        """Start the rollout, or resume it with what people said; None if the host died.
+
+        `meanwhile` is called once the lab runs, to let things happen in it.
+        """
         self.disk.locks.clear()
         fresh = b"rollout-started" not in self.disk.entries.get(JOURNAL_NAME, b"")
 
         async def main() -> RolloutState:
             host.lab.start()
             host.lab.schedule(faults)
+            meanwhile(host.lab)
             try:
                 home = Home(Path("nowhere"), host.storage)
                 deployment = Deployment(home, self.plan, self.prepared.keys, WHO)
@@ -235,13 +240,13 @@ class Prepared:
     plans: Mapping[str, Plan]
 
 
-def prepare(key: PublicKey, sign: Callable[[bytes], bytes]) -> Prepared:
+def prepare(key: PublicKey, sign: Callable[[bytes], bytes], text: str = FLEET) -> Prepared:
     """Sign the images, keep them, ask the devices, and plan a rollout of each image."""
     images = {"factory": _signed("1.0.0", {}, key, sign)} | {
         name: _signed(f"1.1.{number}", behaviour, key, sign)
         for number, (name, (behaviour, _)) in enumerate(IMAGES.items())
     }
-    fleet = parse_fleet(FLEET, "fleet.yaml")
+    fleet = parse_fleet(text, "fleet.yaml")
     spec = spec_of_fleet(fleet)
     chips = {one.name: Chip(2 * one.slot_size) for one in spec.controllers}
     for chip in chips.values():
