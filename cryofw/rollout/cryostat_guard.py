@@ -145,13 +145,17 @@ class CryostatGuard:
         temperature = self.contract.temperature
         return temperature is None or (self.latest.kelvin is not None and not self.too_warm())
 
-    def below_hard_limit(self) -> bool:
-        """A reset that reverts may be sent although it is frozen."""
+    def may_revert(self) -> bool:
+        """A reset that reverts may be sent: it was looked at, and is below the hard limit.
+
+        Frozen without a hard limit, or without knowing the temperature, it waits for the thaw.
+        """
         temperature = self.contract.temperature
-        if temperature is None:
+        if self.latest is None:
+            return False
+        if temperature is None or not self.frozen:
             return True
-        kelvin = self.latest.kelvin if self.latest else None
-        hard_k = temperature.hard_limit_k
+        kelvin, hard_k = self.latest.kelvin, temperature.hard_limit_k
         return kelvin is not None and hard_k is not None and kelvin < hard_k
 
     def is_calm(self) -> bool:

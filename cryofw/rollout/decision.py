@@ -50,7 +50,7 @@ def _spread(state: RolloutState, device: DeviceProgress) -> Next:
 def _check(state: RolloutState, device: DeviceProgress) -> Next:
     stage = state.stage
     if device.doom and device.sent:
-        return _roll_back(state, device)
+        return _revert(state, device)
     if stage is None or device.doom or state.ending or device.planned.stage != stage.name:
         return None
     return c.CheckDevice(device.name)
@@ -103,7 +103,7 @@ def _test(state: RolloutState, device: DeviceProgress) -> Next:
 
 def _test_again(state: RolloutState, device: DeviceProgress) -> Next:
     if device.doom:
-        return _roll_back(state, device)
+        return _revert(state, device)
     if is_blocked(state, device):
         return None
     return c.TestImage(device.name, device.new_hash, device.planned.running_hash, device.attempt)
@@ -114,7 +114,7 @@ def _judge(state: RolloutState, device: DeviceProgress) -> Next:
         # Its slots are as a rollback would leave them; only the reason differs.
         return _reverted(device)
     if device.doom:
-        return _roll_back(state, device)
+        return _revert(state, device)
     verdict = device.watch.verdict()
     if device.state is _S.HELD:
         return _judge_held(device)
@@ -176,21 +176,19 @@ def _frozen(state: RolloutState, device: DeviceProgress) -> Next:
     if not device.made_safe:
         return c.SafeDevice(device.name, state.guards[device.planned.cryostat].frozen)
     if device.doom:
-        return _roll_back(state, device) if _may_revert(state, device) else None
+        return _revert(state, device)
     if device.watch.symptom is None or device.reverted_by_host:
         return None
     verdict = device.watch.verdict()
     return None if verdict is None else _verdict(device, verdict)
 
 
-def _may_revert(state: RolloutState, device: DeviceProgress) -> bool:
-    """A reset that reverts may be sent: its share of the budget was kept for it."""
+def _revert(state: RolloutState, device: DeviceProgress) -> Next:
+    """Back from a test boot: its share of the heat budget was kept for it."""
     guard = state.guards.get(device.planned.cryostat)
-    return guard is None or not guard.frozen or guard.below_hard_limit()
-
-
-def _roll_back_again(state: RolloutState, device: DeviceProgress) -> Next:
-    return _roll_back(state, device) if _may_revert(state, device) else None
+    if guard is not None and not guard.may_revert():
+        return None
+    return _roll_back(state, device)
 
 
 def _roll_back(_state: RolloutState, device: DeviceProgress) -> Next:
@@ -219,7 +217,7 @@ _BY_STATE = {
     _S.HELD: _judge,
     _S.FROZEN: _frozen,
     _S.CONFIRMED: _guard,
-    _S.ROLLING_BACK: _roll_back_again,
+    _S.ROLLING_BACK: _revert,
     _S.SELF_REVERTED: _retry,
     _S.STUCK: _quarantine,
     _S.UNREACHABLE: _quarantine,
