@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from cryofw.cli.guardview import cryostats_json, show_cryostats, show_guards
 from cryofw.cli.output import Output, Status
 from cryofw.rollout import DeviceState, Plan, RolloutState, Step, story
 
@@ -71,6 +72,7 @@ def show_plan(output: Output, plan: Plan) -> None:
         if stage.then_approve:
             output.line("   then a person approves")
     output.line()
+    show_guards(output, plan)
     _show_risks(output, plan)
 
 
@@ -147,6 +149,9 @@ class RolloutView:
         counts = Counter(p.state.value for p in state.devices.values())
         words = ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
         soak = f"soak {100 * min(*soaking, 1):3.0f} %" if soaking else "baseline"
+        blocked = [n for n, guard in state.guards.items() if guard.frozen or guard.held_out]
+        if blocked:
+            soak += f", waiting for {' '.join(blocked)}"
         self._move(f"{stage}: {soak}  ({words})")
 
     def _move(self, text: str) -> None:
@@ -180,6 +185,7 @@ def show_summary(output: Output, state: RolloutState) -> None:
         rows.append((progress.planned.cryostat, progress.name, running, f"{mark} {why}"))
     output.table(("cryostat", "device", "runs", "state and why"), rows)
     output.line()
+    show_cryostats(output, state)
     _show_end(output, state)
     stuck = [p for p in state.devices.values() if p.quarantined]
     for progress in stuck:
@@ -224,4 +230,5 @@ def state_json(state: RolloutState) -> dict[str, object]:
             }
             for p in state.devices.values()
         },
+        "cryostats": cryostats_json(state),
     }

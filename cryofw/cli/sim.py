@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ from cryofw.cli.output import Output, Status
 
 if TYPE_CHECKING:
     from cryofw.simulator import SimulatedLab
+
+
+HAPPENINGS = ("warm-up", "fridge", "experiment", "no-thermometer")
 
 
 @click.group()
@@ -103,3 +107,50 @@ def sim_fault(device: str, fault: str, directory: Path) -> None:
 
     send_order(directory / SOCKET_NAME, "fault", device, fault)
     Output().status(Status.OK, "injected", f"{fault} on {device}")
+
+
+@sim.command("cryostat")
+@click.argument("cryostat")
+@click.argument("happening", type=click.Choice(HAPPENINGS))
+@click.argument("value", default="")
+@click.option("--after", "after_s", type=float, default=0.0, help="Seconds of the lab until then.")
+@click.option("--for", "for_s", type=float, help="Seconds that it lasts. [default: for ever]")
+@state_option
+def sim_cryostat(
+    cryostat: str, happening: str, value: str, after_s: float, for_s: float | None, state: Path
+) -> None:
+    """Let something happen to a simulated CRYOSTAT, counted on the lab's own clock.
+
+    warm-up VALUE watts; fridge in the state VALUE; experiment of the owner VALUE; no-thermometer.
+    The lab's clock runs only while a command uses the lab.
+    """
+    from cryofw.errors import UsageError
+    from cryofw.simulator import Happening, SimulatedLab
+
+    what = Happening(happening)
+    lab = SimulatedLab.load(state / "sim")
+    known = sorted({one.cryostat for one in lab.spec.controllers})
+    if cryostat not in known:
+        raise UsageError(f"no cryostat {cryostat!r}", why=f"the lab has {', '.join(known)}")
+    if what is Happening.WARM_UP and not _is_number(value):
+        raise UsageError("a warm-up needs its watts", hint=f"sim cryostat {cryostat} warm-up 10")
+    if what in (Happening.FRIDGE, Happening.EXPERIMENT) and not value:
+        raise UsageError(f"{what} needs a value", hint=f"sim cryostat {cryostat} {what} NAME")
+    if after_s < 0 or (for_s is not None and for_s <= 0):
+        raise UsageError("times are seconds from now on")
+
+    async def happen() -> None:
+        async with lab:
+            lasts_s = math.inf if for_s is None else for_s
+            lab.climate.let_happen(what, cryostat, value, after_s=after_s, for_s=lasts_s)
+
+    asyncio.run(happen())
+    lasts = "for ever" if for_s is None else f"for {for_s:g} s"
+    Output().status(Status.OK, "set", f"{cryostat}: {what} {value} in {after_s:g} s, {lasts}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

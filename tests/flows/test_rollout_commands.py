@@ -401,3 +401,68 @@ def test_the_same_wish_in_the_same_lab_gives_the_same_journal(
 
 def test_the_lab_of_these_tests_is_small() -> None:
     assert FLEET.count("sim://") == len(DEVICES)
+
+
+# --- guards of cryostats --------------------------------------------------------------------
+
+GUARDS = """\
+  guards:
+    temperature: {source: simulated}
+    experiment: {source: simulated}
+"""
+
+
+def guard_everything(lab: SmallLab) -> None:
+    edit_fleet(lab, "  reset: watchdog\n", f"  reset: watchdog\n{GUARDS}")
+
+
+def test_a_warm_cryostat_is_shown_and_told(small_lab: SmallLab) -> None:
+    lab, before = small_lab, small_lab.see()
+    guard_everything(lab)
+    lab.run("plan", "good.bin").expect(0, "frozen 150 mK above base, no experiment holds it")
+    warm = ("sim", "cryostat", "cryo-1", "warm-up", "10", "--after", "130", "--for", "300")
+    lab.run(*warm).expect(0, "cryo-1: warm-up 10")
+
+    ran = lab.run("deploy", "good.bin", "--yes")
+
+    ran.expect(75, "FROZEN", "above its base", "thawed", "calm for 120 s", "needs an approval")
+    lab.check_moment(before)
+    lab.run("audit", "show", "--kind", "cryostat-frozen").expect(0, "cryo-1 is FROZEN")
+    lab.run("audit", "verify").expect(0, "verified")
+    cryostat = lab.run("status", "--json").expect(0).json_lines[-1]["cryostats"]["cryo-1"]
+    assert cryostat == {"base_k": 4.0, "frozen": None, "held_out": None}
+
+
+def test_an_experiment_pauses_until_it_is_overridden_with_a_reason(small_lab: SmallLab) -> None:
+    lab, before = small_lab, small_lab.see()
+    guard_everything(lab)
+    lab.run("sim", "cryostat", "cryo-1", "experiment", "eve").expect(0)
+
+    ran = lab.run("deploy", "good.bin", "--yes")
+
+    ran.expect(75, "held out", "eve holds it for an experiment", "cryofw resume")
+    lab.run("status").expect(0, "held out", "cryo-1: eve holds it")
+    override = ("resume", "--override-experiment", "cryo-1")
+    lab.run(*override).expect(2, "an override needs a reason", "--why")
+    lab.run("resume", "--override-experiment", "cryo-9", "--why", "x").expect(2, "cryo-9")
+    lab.run(*override, "--why", "eve agreed").expect(75, "overridden by anna@lab", "an approval")
+    assert lab.running()["c1-a"] == "good"
+    lab.check_moment(before)
+    lab.run("audit", "show", "--kind", "guard-overridden").expect(0, "eve agreed", "experiment")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("cryo-9", "warm-up", "1"), "no cryostat 'cryo-9'"),
+        (("cryo-1", "warm-up"), "needs its watts"),
+        (("cryo-1", "warm-up", "nan"), "needs its watts"),
+        (("cryo-1", "fridge"), "needs a value"),
+        (("cryo-1", "warm-up", "1", "--after", "-1"), "seconds from now"),
+        (("cryo-1", "melt"), "melt"),
+    ],
+)
+def test_what_cannot_happen_to_a_cryostat(
+    small_lab: SmallLab, arguments: tuple[str, ...], says: str
+) -> None:
+    small_lab.run("sim", "cryostat", *arguments).expect(2, says)
