@@ -37,20 +37,19 @@ class Evidence:
     def check_readings(self, record: Record) -> str:
         """Why the raw readings are not those that a record was decided on; empty if they are."""
         claim = record.fields.get("readings")
-        if not isinstance(claim, dict) or record.device is None:
+        cryostat = record.fields.get("cryostat")
+        if not isinstance(claim, dict) or (record.device is None and cryostat is None):
             return ""
+        about = f"cryostat {cryostat}" if record.device is None else record.device
         count = claim.get("count")
-        lines = self._lines(record.rollout).get(record.device, [])
+        lines = self._lines(record.rollout).get(about, [])
         if type(count) is not int or count < 0:
             return "its count of readings is not a number"
         if len(lines) < count:
-            return (
-                f"it rests on {count} readings of {record.device}, "
-                f"of which {len(lines)} are at hand"
-            )
+            return f"it rests on {count} readings of {about}, of which {len(lines)} are at hand"
         digest = hashlib.sha256(b"".join(lines[:count])).hexdigest()
         if digest != claim.get("sha256"):
-            return f"the raw readings of {record.device} are not those it was decided on"
+            return f"the raw readings of {about} are not those it was decided on"
         return ""
 
     def _lines(self, rollout: str) -> dict[str, list[bytes]]:
@@ -59,13 +58,15 @@ class Evidence:
             name = f"rollouts/{rollout}/readings.jsonl"
             data = self._storage.read(name) if self._storage.exists(name) else b""
             for line in data.splitlines(keepends=True):
-                by_device.setdefault(_device_of(line), []).append(line)
+                by_device.setdefault(_subject_of(line), []).append(line)
             self._readings[rollout] = by_device
         return self._readings[rollout]
 
 
-def _device_of(line: bytes) -> str:
+def _subject_of(line: bytes) -> str:
+    """The device a reading is of, or its cryostat; no name of a device has a space."""
     try:
-        return str(json.loads(line)["d"])
+        fields = json.loads(line)
+        return f"cryostat {fields['c']}" if "c" in fields else str(fields["d"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return ""  # no device has this name: its count or digest will not agree

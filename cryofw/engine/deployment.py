@@ -150,7 +150,6 @@ class Deployment:
         with self.home.open_journal(site.clock, self.who) as journal:
             if fresh:
                 self._require_no_other()
-                self.home.save_plan(self.plan)
             readings = self.home.readings(self.plan.rollout)
             rollout = self.home.fold_rollout(self.plan, journal.records, readings)
             if not fresh:
@@ -159,6 +158,8 @@ class Deployment:
             if fresh and telemetry is not None:
                 first, *overrides = events
                 events = [first, *await require_budgets(telemetry, overrides)]
+            if fresh:
+                self.home.save_plan(self.plan)
             hands = self._hands(site, rollout, token=journal.size + 1)
             self._engine = Engine(
                 rollout,

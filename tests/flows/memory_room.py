@@ -177,7 +177,7 @@ class Room:
                 deployment = Deployment(home, self.plan, self.prepared.keys, WHO)
                 site = Site(LabClock(host.lab), SchemeOpener({"sim": host}), host.lab)
                 if fresh:
-                    return await deployment.start(site, "")
+                    return await deployment.start(site, "", said)
                 return await deployment.go_on(site, [*said, e.RolloutResumed("", WHO)])
             finally:
                 host.lab.close()

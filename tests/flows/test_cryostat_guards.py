@@ -7,10 +7,13 @@ device may flash at any moment (its image is on trial) is asked of its bootloade
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cryofw.errors import Refused
+from cryofw.fleet import ErrorBudget
 from cryofw.image import Algorithm
 from cryofw.journal import JOURNAL_NAME
 from cryofw.rollout import Ending
@@ -264,6 +267,30 @@ def test_a_fridge_that_is_not_base_stable_lets_nothing_begin(room: Room) -> None
     assert room.ended == Ending.CONFIRMED
     (why,) = [r["why"] for r in records(room, "cryostat-held-out")]
     assert why == "the fridge is cooldown, not base-stable"
+
+
+def test_a_spent_error_budget_refuses_the_start_unless_a_person_takes_it_on_themselves(
+    room: Room,
+) -> None:
+    budget = ErrorBudget("uptime", "avg(up)", at_least=0.999)
+    room.plan = replace(room.plan, error_budgets=(budget,))
+
+    def spent(lab: SimulatedLab) -> None:
+        lab.climate.let_happen(Happening.ERROR_BUDGET, "uptime", 0.95)
+
+    with pytest.raises(Refused) as refused:
+        room.run(room.host(), meanwhile=spent)
+    assert "uptime is 0.95, at least 0.999 is needed" in refused.value.why
+    assert not records(room)
+    assert not [name for name in room.disk.entries if name.startswith("rollouts/")]
+
+    override = ce.GuardOverridden(ce.ERROR_BUDGET, WHO, "this release mends it")
+    room.run(room.host(), said=[override])
+    assert room.ended == Ending.CONFIRMED
+    room.check_end()
+    (recorded,) = records(room, "guard-overridden")
+    assert (recorded["by"], recorded["why"]) == (WHO, "this release mends it")
+    assert "0.95" in recorded["evidence"]["uptime"]
 
 
 def warm_up(lab: SimulatedLab) -> None:

@@ -433,6 +433,18 @@ def test_a_warm_cryostat_is_shown_and_told(small_lab: SmallLab) -> None:
     assert cryostat == {"base_k": 4.0, "frozen": None, "held_out": None}
 
 
+def test_a_reading_of_a_thermometer_that_was_changed_does_not_verify(small_lab: SmallLab) -> None:
+    lab = small_lab
+    guard_everything(lab)
+    lab.run("deploy", "good.bin", "--yes").expect(75)
+    (readings,) = (lab.state / "rollouts").glob("*/readings.jsonl")
+    text = readings.read_text()
+    assert '"temperature_k":4.0' in text
+    readings.write_text(text.replace('"temperature_k":4.0', '"temperature_k":4.1', 1))
+
+    lab.run("audit", "verify").expect(4, "raw readings of cryostat rig-1")
+
+
 def test_an_experiment_pauses_until_it_is_overridden_with_a_reason(small_lab: SmallLab) -> None:
     lab, before = small_lab, small_lab.see()
     guard_everything(lab)
