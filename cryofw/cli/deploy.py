@@ -23,7 +23,7 @@ from cryofw.engine.site import run_on_site
 from cryofw.errors import Refused, UsageError
 from cryofw.fleet import load_fleet
 from cryofw.release import admit
-from cryofw.rollout import Plan, Wish, make_plan, parse_plan
+from cryofw.rollout import Ending, Plan, Wish, make_plan, parse_plan
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout.planner import DOWNGRADE, NO_RESET_PATH, NO_WAY_BACK
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from cryofw.fleet import Fleet
     from cryofw.image import PublicKey
-    from cryofw.rollout import Event
+    from cryofw.rollout import Event, History
 
 fleet_option = click.option(
     "--fleet",
@@ -241,11 +241,16 @@ def deploy(
     who = operator_name()
     passed_over = guard_overrides(made, override_experiment, who, why, budget=override_error_budget)
     runner = Runner(home, made, keys, who, as_json=as_json)
-    if made.rollout in home.history().rollouts:
+    history = home.history()
+    if made.rollout in history.rollouts:
+        if not as_json:
+            note = "as it was planned; fleet.yaml is not read again"
+            Output().status(Status.RUNNING, f"continuing {made.rollout}", note)
         runner.report(runner.go_on(passed_over, stage))
         return
     if not as_json:
         show_plan(Output(), made)
+        _show_earlier(made, history)
     last = made.stages[-1].name
     target = stage or last
     ask(f"Roll out {made.release.version} up to stage {target}?", target, yes=yes)
@@ -294,6 +299,15 @@ def _open_rollout_of(home: Home, keys: list[PublicKey], image: Path) -> Plan | N
             f"or end it with `cryofw abort {summary.rollout}`",
         )
     return home.load_plan(summary)
+
+
+def _show_earlier(made: Plan, history: History) -> None:
+    """This very image was tried before, and did not stay."""
+    for earlier in history.rollouts.values():
+        tried = earlier.release == made.release.hash and earlier.rollout != made.rollout
+        if tried and earlier.ended is not None and earlier.ended is not Ending.CONFIRMED:
+            what = f"{earlier.rollout} of this image was {earlier.ended}: {earlier.why}"
+            Output().status(Status.WARNING, "earlier", what)
 
 
 def _load_images(home: Home, keys: list[PublicKey], made: Plan) -> None:

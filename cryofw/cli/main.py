@@ -11,7 +11,7 @@ import click
 
 from cryofw import __version__
 from cryofw.cli.commands import LazyGroup, UnknownCommand
-from cryofw.errors import CryofwError
+from cryofw.errors import CryofwError, Paused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,8 @@ def run(arguments: Sequence[str], group: click.Group = cli) -> int:
         result = _invoke(list(arguments), group)
         sys.stdout.flush()
     except CryofwError as error:
-        _report(error.what, error.why, error.hint)
+        label = "paused" if type(error) is Paused else "error"
+        _report(error.what, error.why, error.hint, label)
         return error.exit_code
     except click.exceptions.Exit as leave:
         return leave.exit_code
@@ -94,11 +95,13 @@ def _silence_stdout() -> None:
     os.dup2(devnull, sys.stdout.fileno())
 
 
-def _report(what: str, why: str, hint: str) -> None:
+def _report(what: str, why: str, hint: str, label: str = "error") -> None:
     from cryofw.cli.output import Output
 
     output = Output(sys.stderr)
-    lines = [f"{output.style('error:', 'red', bold=True)} {what}"]
+    lines = [
+        f"{output.style(f'{label}:', 'red' if label == 'error' else 'yellow', bold=True)} {what}"
+    ]
     # A device may have worded it: nothing of it may steer the reader's terminal.
     lines += [f"  {_printable(line)}" for line in why.splitlines()]
     if hint:

@@ -9,7 +9,7 @@ import click
 from cryofw.cli.operator import operator_name
 from cryofw.cli.options import json_option, keyring_option, state_option
 from cryofw.cli.output import Output, Status
-from cryofw.cli.rolloutrun import ask, open_runner, tell_or_do
+from cryofw.cli.rolloutrun import ask, open_runner, report, tell_or_do
 from cryofw.cli.suggestion import did_you_mean
 from cryofw.engine.home import Home
 from cryofw.errors import Refused, RolledBack, UsageError
@@ -44,6 +44,9 @@ def approve(rollout: str | None, stage: str, why: str, state: Path) -> None:
             hint=did_you_mean(stage, names),
         )
     who = operator_name()
+    folded = home.fold_rollout(plan, home.records(), home.readings(plan.rollout)).state
+    if names.index(stage) <= folded.stage_index:
+        raise Refused(f"stage {stage} of {summary.rollout} has started already")
     event = e.StageApproved(stage, who, why)
 
     def record() -> None:
@@ -120,6 +123,10 @@ def _do(
         _require_open(summary)
 
     def act() -> None:
+        if isinstance(event, e.StopRequested):
+            stopped = home.stop(home.load_plan(summary), event, who)
+            report(stopped, as_json=as_json)
+            return
         runner, _, _ = open_runner(state, summary.rollout, keyring, who, as_json=as_json)
         try:
             runner.report(runner.go_on([event], ""))

@@ -82,12 +82,21 @@ class Runner:
         Raises:
             RolledBack, DeviceStuck, Refused, Paused: as it ended.
         """
-        output = Output()
-        if self._as_json:
-            output.json(state_json(state))
-        else:
-            show_summary(output, state)
-        raise_for(state)
+        report(state, as_json=self._as_json)
+
+
+def report(state: RolloutState, *, as_json: bool) -> None:
+    """Show the summary, and leave with the documented exit code.
+
+    Raises:
+        RolledBack, DeviceStuck, Refused, Paused: as it ended.
+    """
+    output = Output()
+    if as_json:
+        output.json(state_json(state))
+    else:
+        show_summary(output, state)
+    raise_for(state)
 
 
 def raise_for(state: RolloutState) -> None:
@@ -103,6 +112,8 @@ def raise_for(state: RolloutState) -> None:
             return
         case Ending.ROLLED_BACK | Ending.ABORTED:
             raise RolledBack(f"rollout {rollout} was {state.ended}", why=state.why, hint=see)
+        case Ending.STOPPED if not any(p.quarantined for p in state.devices.values()):
+            return
         case Ending.STUCK | Ending.STOPPED:
             names = " ".join(p.name for p in state.devices.values() if p.quarantined)
             what = f"rollout {rollout} ended {state.ended}"

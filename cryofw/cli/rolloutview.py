@@ -37,6 +37,9 @@ _STATE_STATUS = {
 }
 
 
+_ON_TRIAL = (DeviceState.WATCHED, DeviceState.HELD, DeviceState.FROZEN)
+
+
 class VersionNames:
     """Names images by version where the plan knows it."""
 
@@ -79,7 +82,9 @@ def show_plan(output: Output, plan: Plan) -> None:
 def _show_risks(output: Output, plan: Plan) -> None:
     devices = plan.devices.values()
     no_way_back = [d.name for d in devices if d.running_hash and not d.way_back]
-    if no_way_back:
+    if not any(d.running_hash for d in devices):
+        output.status(Status.WARNING, "risk", "no device answers, so no way back is known")
+    elif no_way_back:
         what = f"no way back once confirmed: {' '.join(no_way_back)}"
         output.status(Status.WARNING, "risk", what)
     else:
@@ -89,7 +94,7 @@ def _show_risks(output: Output, plan: Plan) -> None:
     if no_reset:
         output.status(Status.WARNING, "risk", f"no reset path: {' '.join(no_reset)}")
     for name, why in plan.excluded.items():
-        output.status(Status.WARNING, "left out", f"{name}: in quarantine: {why}")
+        output.status(Status.WARNING, "left out", f"{name}: {why}")
     silent = [d.name for d in devices if not d.running_hash]
     if silent:
         output.status(Status.WARNING, "silent", f"{' '.join(silent)}: skipped if still so")
@@ -207,6 +212,12 @@ def _show_end(output: Output, state: RolloutState) -> None:
     elif state.paused:
         output.status(Status.HELD, f"{rollout} paused", state.paused_why)
         output.line("  next: `cryofw resume`")
+    on_trial = [p for p in state.devices.values() if p.state in _ON_TRIAL]
+    if on_trial and state.ended is None:
+        ttl_s = max(p.planned.lease_ttl_s for p in on_trial)
+        names = " ".join(p.name for p in on_trial)
+        what = f"{names}: without a running rollout they go back by themselves within {ttl_s:.0f} s"
+        output.status(Status.WARNING, "on trial", what)
 
 
 def state_json(state: RolloutState) -> dict[str, object]:

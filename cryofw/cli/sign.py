@@ -11,7 +11,7 @@ from cryofw.cli.keychoice import open_image_signer, passphrase_source
 from cryofw.cli.options import PATH, force_option, json_option, keyring_option, passphrase_option
 from cryofw.cli.output import Output, Status
 from cryofw.cli.parameter import counter, dependencies, size, version
-from cryofw.errors import UsageError
+from cryofw.errors import BadInput, UsageError
 from cryofw.image import (
     ImageError,
     ImageOptions,
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
         confirm: bool
         erased_value: int
 
+
+_IMAGE_MAGIC = (0x96F3B83D).to_bytes(4, "little")
 
 _KINDS: dict[str, PayloadKind] = {".hex": "hex", ".ihex": "hex", ".elf": "elf", ".axf": "elf"}
 
@@ -124,6 +126,12 @@ def sign(
     _check_output(output)
     refuse_existing(output, force=force)
     payload = read_payload(read_file(firmware, "firmware"), _kind(firmware))
+    if payload.data.startswith(_IMAGE_MAGIC):
+        raise BadInput(
+            f"{firmware} is an MCUboot image already",
+            why="it begins with the magic of an image header",
+            hint="sign the firmware that it was made of",
+        )
     options = _image_options(payload, dependency, shape)
     signer = open_image_signer(key, keyring, passphrase_source(passphrase_file))
     data, digest = sign_image(payload, options, signer)

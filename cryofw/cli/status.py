@@ -47,6 +47,9 @@ def status(rollout: str | None, show_all: bool, state: Path, as_json: bool) -> N
     stage = folded.stage.name if folded.stage else "not begun"
     output.line(f"{summary.rollout}  {summary.version} by {summary.by}, since {summary.started}")
     output.line(f"  {summary.word}, stage {stage}, latest record {summary.latest}")
+    if summary.ended is None:
+        holder = home.holder
+        output.line(f"  {holder}" if holder else "  no process runs it: `cryofw resume` goes on")
     show_summary(output, folded)
 
 

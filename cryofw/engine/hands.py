@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 from typing import TYPE_CHECKING
@@ -99,9 +100,18 @@ class DeviceHands:
         """See `Hands.heartbeat`."""
         driver = self._driver(device)
         before = driver.counts.retries
+        planned = self._plan.devices[device]
+        # A port that is gone may take long to come back; the beat is missed long before.
+        patience_s = max(
+            planned.evidence.heartbeat_every_s, 2 * planned.connection.request_timeout_s
+        )
         try:
-            await self._leases.keep(device)
-            beat = await driver.heartbeat()
+            async with asyncio.timeout(patience_s):
+                await self._leases.keep(device)
+                beat = await driver.heartbeat()
+        except TimeoutError:
+            why = f"no answer within {patience_s:g} s"
+            return HeartbeatMissed(self._now_s(), why, driver.counts.retries - before)
         except InRecovery:
             return Heartbeat(self._now_s(), "", recovery=True)
         except CryofwError as error:

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from cryofw.clock import Clock
     from cryofw.image import PublicKey
     from cryofw.journal import Record, Storage
-    from cryofw.rollout import Event
+    from cryofw.rollout import Event, RolloutState
+    from cryofw.rollout.events import StopRequested
 
 
 class Home:
@@ -121,15 +122,7 @@ class Home:
         hint = "restore the state directory from its backup"
         if not self.storage.exists(name):
             raise VerificationFailed(f"{name} is missing", hint=hint)
-        plan = parse_plan(self.storage.read(name), name)
-        if plan.digest != summary.plan_digest:
-            raise VerificationFailed(
-                f"{name} is not the plan of rollout {summary.rollout}",
-                why=f"its digest is {plan.digest[:16]}, the journal says "
-                f"{summary.plan_digest[:16]}",
-                hint=hint,
-            )
-        return plan
+        return parse_plan(self.storage.read(name), name, summary.plan_digest)
 
     def find(self, rollout: str | None) -> RolloutSummary:
         """A rollout by id, or by an unambiguous beginning of it; the latest when None.
@@ -163,6 +156,22 @@ class Home:
         with self.open_journal(clock, who) as journal:
             device: str | None = getattr(event, "device", None)
             journal.append(event.kind, rollout=plan.rollout, device=device, **fields_of(event))
+
+    def stop(self, plan: Plan, event: StopRequested, who: str) -> RolloutState:
+        """Stop a rollout that nobody runs: no port is opened, nothing is sent.
+
+        Raises:
+            StorageLocked: it is running; leave a request instead.
+        """
+        simulated = is_simulated(plan.ports.values())
+        clock = StoppedClock(SIMULATED_EPOCH) if simulated else SystemClock()
+        with self.open_journal(clock, who) as journal:
+            rollout = self.fold_rollout(plan, journal.records, self.readings(plan.rollout))
+            rollout.state.paused = ""
+            for step in [event, *rollout.receive(event)]:
+                device: str | None = getattr(step, "device", None)
+                journal.append(step.kind, rollout=plan.rollout, device=device, **fields_of(step))
+        return rollout.state
 
     def fold_rollout(self, plan: Plan, records: Sequence[Record], readings: ReadingLog) -> Rollout:
         """A rollout as the journal and its raw readings have it, ready to go on.

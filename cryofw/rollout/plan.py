@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
-from cryofw.errors import BadInput
+from cryofw.errors import BadInput, VerificationFailed
 from cryofw.fleet import ErrorBudget, Prometheus, Reach, Window
 from cryofw.health import EvidenceContract
 from cryofw.release import Firmware
@@ -153,22 +153,36 @@ class Plan:
         raise KeyError(name)
 
 
-def parse_plan(data: bytes, name: str = "plan") -> Plan:
+def parse_plan(data: bytes, name: str = "plan", digest: str = "") -> Plan:
     """Read a plan's canonical bytes.
 
+    Args:
+        data: the bytes; they, not what this version would write, make the plan's digest.
+        name: of the file, for messages.
+        digest: what the journal says of a plan in flight, which may be of an older version.
+
     Raises:
-        BadInput: not a plan, or not byte for byte what `Plan.canonical` would write.
+        BadInput: not a plan; or, without `digest`, not byte for byte what this version writes.
+        VerificationFailed: its digest is another one.
     """
     from pydantic import TypeAdapter, ValidationError
 
     hint = "make a new plan with `cryofw plan`; a plan is never edited"
+    if digest and (found := hashlib.sha256(data).hexdigest()) != digest:
+        raise VerificationFailed(
+            f"{name} is not the plan that was started",
+            why=f"its digest is {found[:16]}, the journal says {digest[:16]}",
+            hint="restore the state directory from its backup",
+        )
     try:
         plan = TypeAdapter(Plan).validate_json(data)
     except (ValidationError, RecursionError) as error:
         raise BadInput(f"{name} is not a plan", why=_first_line(error), hint=hint) from None
     if plan.schema != SCHEMA:
         raise BadInput(f"{name} has the schema {plan.schema!r}", why=f"known: {SCHEMA}", hint=hint)
-    if plan.canonical != data:
+    if digest:
+        vars(plan)["canonical"] = data  # where `cached_property` looks first
+    elif plan.canonical != data:
         raise BadInput(
             f"{name} was changed after it was made, or made by another version of cryofw",
             why="it is not byte for byte what this version writes",

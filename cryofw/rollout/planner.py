@@ -122,6 +122,11 @@ def make_plan(
             devices[device.name] = device
     stages = tuple(_stage(fleet, stage, devices) for stage in fleet.stages)
     reasons += [f"stage {s.name} has no device left" for s in stages if not s.devices]
+    reasons += [
+        f"stage {s.name}: none of its devices answers"
+        for s in stages
+        if s.devices and not any(devices[n].running_hash or running[n].refused for n in s.devices)
+    ]
     if reasons:
         raise PlanRefused(reasons, _hint(reasons))
     return Plan(
@@ -137,9 +142,19 @@ def make_plan(
         requester=wish.requester,
         created=wish.created,
         nonce=wish.nonce,
-        excluded={n: why for n, why in quarantined.items() if n in fleet.by_name},
+        excluded=_left_out(fleet, quarantined),
         overrides=dict(wish.overrides),
     )
+
+
+def _left_out(fleet: Fleet, quarantined: Mapping[str, str]) -> dict[str, str]:
+    """Who takes no part, and why."""
+    staged = {c.name for stage in fleet.stages for c in fleet.stage_controllers(stage)}
+    left = {n: f"in quarantine: {why}" for n, why in quarantined.items() if n in fleet.by_name}
+    for controller in fleet.controllers:
+        if controller.name not in staged:
+            left[controller.name] = f"no stage has {controller.cryostat} among its targets"
+    return left
 
 
 def _hint(reasons: Sequence[str]) -> str:

@@ -205,7 +205,7 @@ class RolloutState(CryostatHandlers):
     def _on_device_checked(self, event: e.DeviceChecked) -> None:
         """It may take part."""
         progress = self.devices[event.device]
-        progress.move(_S.CHECKED, "checked")
+        progress.move(_S.CHECKED, "ready; nothing was sent")
         progress.running_hash = event.hash
 
     def _on_device_skipped(self, event: e.DeviceSkipped) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.flows.small_lab import SmallLab
 
 _PATIENCE_S = 60.0
-_TRIES = 4
+_TRIES = 12
 
 # Release, lines after which the process is killed. Twenty points over four rollouts.
 POINTS = [

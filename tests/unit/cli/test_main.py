@@ -53,8 +53,9 @@ def test_every_branch_of_errors_has_its_exit_code(
 
     captured = capsys.readouterr()
     assert captured.out == ""
+    label = "paused" if kind is errors.Paused else "error"
     assert captured.err == (
-        "error: c1-a did not answer\n  3 tries\n  last after 2 s\nhint: check the cable\n"
+        f"{label}: c1-a did not answer\n  3 tries\n  last after 2 s\nhint: check the cable\n"
     )
 
 
