@@ -28,7 +28,7 @@ _TRIES = 12
 # Release, lines after which the process is killed. Twenty points over four rollouts.
 POINTS = [
     *(("good", lines) for lines in (1, 3, 5, 8, 9, 11, 15, 20, 26, 31, 35)),
-    *(("drift", lines) for lines in (16, 22, 26, 30)),
+    *(("drift", lines) for lines in (16, 22, 25, 28)),
     *(("hang", lines) for lines in (4, 8)),
     *(("hang-later", lines) for lines in (6, 7, 9)),
 ]
