@@ -35,10 +35,6 @@ def _next(state: RolloutState, guard: CryostatGuard) -> e.Event | None:
         return None
     if guard.override_by:
         return _bind_override(guard)
-    hot = any(p.hot for p in state.inhabitants(guard.name))
-    base_k = None if hot else guard.base_found()
-    if base_k is not None:
-        return ce.CryostatBaseTaken(guard.name, base_k, guard.evidence())
     if guard.frozen:
         if guard.is_calm():
             return ce.CryostatThawed(guard.name, _calm_words(guard), guard.evidence())
@@ -46,6 +42,11 @@ def _next(state: RolloutState, guard: CryostatGuard) -> e.Event | None:
     why = guard.too_warm() or (guard.fridge_elsewhere() if _on_trial(state, guard) else "")
     if why:
         return ce.CryostatFrozen(guard.name, why, guard.evidence())
+    hot = any(p.hot for p in state.inhabitants(guard.name))
+    # Not while an experiment or the fridge warms it: a base too high would allow too much.
+    base_k = None if hot or guard.kept_out() else guard.base_found()
+    if base_k is not None:
+        return ce.CryostatBaseTaken(guard.name, base_k, guard.evidence())
     return _hold_out(state, guard, hot=hot)
 
 
@@ -76,7 +77,10 @@ def _hold_out(state: RolloutState, guard: CryostatGuard, *, hot: bool) -> e.Even
     why = guard.kept_out() or ("" if hot else guard.unsettled())
     if guard.held_out and not why:
         return ce.CryostatAdmitted(guard.name, "nothing keeps it out any more")
-    if why and not guard.held_out and any(waits(state, p) for p in state.inhabitants(guard.name)):
+    waiting = [p for p in state.inhabitants(guard.name) if waits(state, p)]
+    if guard.ready(back=True):  # only an experiment is in the way, and not of what goes back
+        waiting = [p for p in waiting if not p.doom]
+    if why and waiting and not guard.held_out:
         return ce.CryostatHeldOut(guard.name, why, guard.evidence())
     return None
 
@@ -100,7 +104,7 @@ def pause_for_cryostats(state: RolloutState) -> e.Event | None:
     if not late:
         return None
     active = [p for p in state.devices.values() if p.intent or _is_active(state, p)]
-    if not active or any(p.intent or p.planned.cryostat not in late for p in active):
+    if not active or any(_goes_on(p) or p.planned.cryostat not in late for p in active):
         return None
     names = sorted({p.planned.cryostat for p in active})
     why = "; ".join(f"{n}: {late[n].frozen or late[n].held_out}" for n in names)
@@ -108,6 +112,11 @@ def pause_for_cryostats(state: RolloutState) -> e.Event | None:
     if left:
         why += f"; left to their lease: {' '.join(left)}"
     return e.RolloutPaused("cryostat", why, state.stage.name if state.stage else "")
+
+
+def _goes_on(device: DeviceProgress) -> bool:
+    """Something happens on it without its cryostat's leave: a command, or its soak."""
+    return bool(device.intent) or device.state in (_S.WATCHED, _S.HELD)
 
 
 def _is_active(state: RolloutState, device: DeviceProgress) -> bool:

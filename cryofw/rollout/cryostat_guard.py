@@ -17,6 +17,9 @@ BASE_READINGS = 3
 GAPS_ALLOWED = 2
 """Readings in a row that may not count; at the first one nothing more is flashed already."""
 
+HOLE_S = 60.0
+"""A reading that is so much later than planned leaves a hole: what was before it is past."""
+
 CALM = 0.5
 """Share of every limit below which a stage is calm: hysteresis against flapping."""
 
@@ -51,6 +54,7 @@ class CryostatGuard:
         """Take one reading; late and repeated ones change nothing."""
         if self.latest is not None and reading.t_s <= self.latest.t_s:
             return
+        self.pass_time(reading.t_s)
         self.latest = reading
         if self.blocked_t_s is None and (self.frozen or self.held_out):
             self.blocked_t_s = reading.t_s
@@ -64,8 +68,15 @@ class CryostatGuard:
             return
         self._gaps = 0
         self._window.append((reading.t_s, kelvin))
-        while reading.t_s - self._window[0][0] > temperature.over_s:
+        # The oldest one kept is as old as the window, so that it is covered at any pace.
+        while len(self._window) > 1 and reading.t_s - self._window[1][0] >= temperature.over_s:
             self._window.popleft()
+
+    def pass_time(self, t_s: float) -> None:
+        """It is `t_s` now: what nobody looked at for too long is unknown (a host that slept)."""
+        if self.latest is not None and t_s - self.latest.t_s > 2 * self.contract.every_s + HOLE_S:
+            self.latest = None
+            self._window.clear()
 
     def forget(self) -> None:
         """Nobody looked for a while (a resume): nothing is known until the next reading."""
@@ -129,8 +140,10 @@ class CryostatGuard:
         if limit_k is not None:
             # Between base and limit; without a base a rise's room below the limit is calm.
             base_k = limit_k - temperature.max_rise_k if self.base_k is None else self.base_k
-            most = base_k + share * (limit_k - base_k)
-            if kelvin > max(most, base_k):
+            most = min(limit_k, base_k + share * (limit_k - base_k))
+            if base_k >= limit_k:
+                most = limit_k
+            if kelvin > most:
                 return f"{kelvin:.3f} K is above {most:.3f} K"
         if temperature.slope_k_per_s is not None and slope is not None:
             most = share * temperature.slope_k_per_s
@@ -167,7 +180,7 @@ class CryostatGuard:
             return True
         points = self._window
         # A reading may be a little late: nine tenths of the window stand for all of it.
-        if not points or points[-1][0] - points[0][0] < 0.9 * temperature.over_s - 1e-6:
+        if not points or points[-1][0] - points[0][0] < 0.9 * temperature.over_s:
             return False
         return not self._beyond(temperature, max(kelvin for _, kelvin in points), CALM)
 
@@ -219,25 +232,30 @@ class CryostatGuard:
             return f"it is {rise_k:.3f} K above its base, a flash begins below {most_k:.3f} K"
         return ""
 
-    def ready(self) -> bool:
-        """Everything is known and nothing forbids to flash, heat budget aside."""
-        if self.frozen or self.held_out or self.latest is None:
+    def ready(self, *, back: bool = False) -> bool:
+        """Everything is known and nothing forbids to flash, heat budget aside.
+
+        A flash that brings the last good image `back` does not wait for an experiment.
+        """
+        if self.frozen or self.latest is None:
             return False
         temperature = self.contract.temperature
         if temperature is not None:
             kelvin = self.latest.kelvin
             if kelvin is None or self.base_k is None or self.too_warm():
                 return False
-        return not self.kept_out()
+        if back:
+            return not (self.fridge_elsewhere() or self._fridge_unknown())
+        return not self.held_out and not self.kept_out()
 
-    def admits(self, hot: int) -> bool:
+    def admits(self, hot: int, *, back: bool = False) -> bool:
         """One more flash beside `hot` devices that flash or may, by the heat that is measured.
 
         `P_now + sum(P_flash) <= budget`: a rise by all that is allowed stands for the whole
         budget, warming is counted ahead by one window. The first flash needs a calm stage only.
         """
         contract, temperature = self.contract, self.contract.temperature
-        if not self.ready():
+        if not self.ready(back=back):
             return False
         if temperature is None:
             return True

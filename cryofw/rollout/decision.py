@@ -85,12 +85,15 @@ def _no_baseline(device: DeviceProgress) -> Next:
     return e.DeviceRefused(device.name, why, "see why its metrics are missing or stale")
 
 
-def has_heat_slot(state: RolloutState, device: DeviceProgress) -> bool:
-    """One more flash in the device's cryostat stays within the heat budget and its guards."""
+def has_heat_slot(state: RolloutState, device: DeviceProgress, *, back: bool = False) -> bool:
+    """One more flash in the device's cryostat stays within the heat budget and its guards.
+
+    `back`: it brings the last good image back, and waits for no experiment.
+    """
     cryostat = device.planned.cryostat
     hot = sum(1 for p in state.devices.values() if p.planned.cryostat == cryostat and p.hot)
     guard = state.guards.get(cryostat)
-    return hot < state.plan.heat_slots[cryostat] and (guard is None or guard.admits(hot))
+    return hot < state.plan.heat_slots[cryostat] and (guard is None or guard.admits(hot, back=back))
 
 
 def _test(state: RolloutState, device: DeviceProgress) -> Next:
@@ -164,7 +167,8 @@ def _reverted(device: DeviceProgress) -> Next:
 def _guard(state: RolloutState, device: DeviceProgress) -> Next:
     """Confirmed devices stay watched until the rollout ends."""
     if device.doom:
-        return _roll_back(state, device) if has_heat_slot(state, device) else None
+        free = has_heat_slot(state, device, back=True)
+        return _roll_back(state, device) if free else None
     verdict = device.watch.verdict()
     if verdict is None or verdict.outcome is not Outcome.FAILED:
         return None

@@ -299,6 +299,9 @@ class RolloutState(CryostatHandlers):
         """Feed the watch."""
         progress = self.devices[event.device]
         progress.watch.observe(event.reading)
+        guard = self.guards.get(progress.planned.cryostat)
+        if guard is not None:
+            guard.pass_time(event.reading.t_s)
         if isinstance(event.reading, Heartbeat):
             progress.awaits_beat = False
         if progress.state is _S.HELD and progress.held_t_s is None:

@@ -625,3 +625,73 @@ def test_heat_is_never_above_the_budget_also_with_guards() -> None:
     assert lab.rollout.state.ended is Ending.CONFIRMED
     assert set(lab.most_hot.values()) == {1}
     assert OLD not in {p.running_hash for p in lab.rollout.state.devices.values()}
+
+
+# --- what a review found --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kelvin", "frozen"), [(4.05, False), (4.1, False), (4.11, True)])
+def test_a_limit_below_the_base_is_a_limit_all_the_same(kelvin: float, frozen: bool) -> None:
+    contract = replace(CONTRACT, temperature=replace(WARM, limit_k=4.1))
+    assert bool(feed(guard(contract, 4.2), kelvin).too_warm()) is frozen
+
+
+def test_readings_at_any_pace_cover_a_window_in_the_end() -> None:
+    one = guard()
+    for index in range(6):
+        one.observe(GuardReading(13.0 * index, BASE_K))
+    assert one.is_calm()
+    assert one.slope_k_per_s == 0
+
+
+def test_after_a_hole_nothing_is_known() -> None:
+    """A host that slept: two readings an hour apart are no calm hour."""
+    one = feed(guard(), *(4.0,) * 7)
+    one.pass_time(150.0)
+    assert one.ready()
+    one.pass_time(3600.0)
+    assert not one.ready()
+    assert not one.knows_no_harm()
+    one.observe(GuardReading(3600.0, 4.0))
+    assert not one.is_calm()
+
+
+def test_no_base_is_taken_from_a_stage_that_is_too_warm_or_in_use() -> None:
+    warm = replace(WARM, limit_k=4.5)
+    contract = replace(CONTRACT, temperature=warm, experiment=SOURCE)
+    lab = guarded(guarded_plan(contract=contract))
+    lab.kelvin = 5.0
+    lab.beats(200)
+    assert lab.of(ce.CryostatFrozen)
+    assert not lab.of(ce.CryostatBaseTaken)
+    lab.kelvin, lab.lease = 4.1, ("eve", 1e9, 1)
+    lab.beats(200)
+    assert lab.of(ce.CryostatThawed)
+    assert not lab.of(ce.CryostatBaseTaken)
+    lab.kelvin, lab.lease = BASE_K, ("", 0.0, 0)
+    lab.beats(2000)
+    bases = [s.base_k for s in lab.steps if isinstance(s, ce.CryostatBaseTaken)]
+    assert bases == [BASE_K] * 3
+    assert lab.rollout.state.ended is Ending.CONFIRMED
+
+
+def test_a_soak_is_not_cut_short_by_the_wait_for_an_experiment() -> None:
+    contract = replace(CONTRACT, experiment=SOURCE, hold_patience_s=20)
+    lab = guarded(guarded_plan(heat=1, contract=contract))
+    lab.until(e.TestBooted, "a1")
+    lab.lease, lab.warm = ("eve", 1e9, 7), ("cryo-a",)
+    lab.beats(5000)
+    assert lab.rollout.state.paused == "cryostat"
+    assert lab.states()["a1"] == "confirmed"
+    assert lab.states()["a2"] == "checked"
+
+
+def test_going_back_waits_for_no_experiment() -> None:
+    contract = replace(CONTRACT, experiment=SOURCE)
+    lab = guarded(guarded_plan(contract=contract))
+    lab.beats(2000)
+    lab.lease = ("eve", 1e9, 7)
+    lab.tell(e.RollbackRequested("anna", "noise"))
+    lab.beats(300)
+    assert set(lab.states().values()) == {"rolled-back"}
+    assert not lab.of(ce.CryostatHeldOut)
