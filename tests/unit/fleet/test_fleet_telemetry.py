@@ -334,9 +334,14 @@ def uncommented(text: str) -> str:
 def test_the_commented_examples_are_good() -> None:
     text = (REPOSITORY / "fleet.yaml").read_text()
     plain, full = parse_fleet(text), parse_fleet(uncommented(text))
-    guards = full.cryostats["cryo-2"].guards
-    assert plain.cryostats["cryo-2"].guards == Guards()
-    assert None not in (guards.temperature, guards.fridge, guards.experiment)
+    for cryostat, kinds in (("cryo-2", {"simulated"}), ("cryo-4", {"prometheus", "command"})):
+        guards = full.cryostats[cryostat].guards
+        assert guards.temperature is not None
+        assert guards.fridge is not None
+        assert guards.experiment is not None
+        sources = (guards.temperature.source, guards.fridge.source, guards.experiment.source)
+        assert {source.kind for source in sources} == kinds
+    assert plain.cryostats["cryo-4"].guards == plain.cryostats["cryo-2"].guards
     assert full.prometheus is not None
     assert len(full.error_budgets) == 1
     contract = full.by_name["c2-a"].calibration
