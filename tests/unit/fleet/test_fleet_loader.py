@@ -155,8 +155,10 @@ def test_repository_fleet_is_a_simulated_lab_of_sixteen() -> None:
     fleet = load_fleet(REPOSITORY / "fleet.yaml")
     assert len(fleet.controllers) == 16
     assert fleet.is_simulated
-    assert [len(fleet.stage_controllers(stage)) for stage in fleet.stages] == [2, 2, 12]
-    assert all(len(cryostat.controllers) > 1 for cryostat in fleet.cryostats.values())
+    assert [len(fleet.stage_controllers(stage)) for stage in fleet.stages] == [1, 3, 12]
+    rig, *cryostats = fleet.cryostats.values()
+    assert len(rig.controllers) == 1
+    assert all(len(cryostat.controllers) > 1 for cryostat in cryostats)
     assert all(one.reset.exists and one.hw for one in fleet.controllers)
     metrics = {name for one in fleet.controllers for name in one.calibration.metrics}
     assert set(fleet.simulation.metrics) == metrics
