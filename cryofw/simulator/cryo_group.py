@@ -54,7 +54,7 @@ def metrics(board: Board, body: Mapping[str, object] | None) -> Answer:
 
 
 def start_calibration(board: Board, body: Mapping[str, object] | None) -> Answer:
-    """Command 2, write: start a run; one at a time."""
+    """Command 2, write: start a run; one at a time. It needs the front end: no safe state."""
     fields = typed_fields(body, {"id": int})
     run = None if fields is None else fields.get("id")
     if not isinstance(run, int):
@@ -62,6 +62,7 @@ def start_calibration(board: Board, body: Mapping[str, object] | None) -> Answer
     if _calibrating(board):
         return Failure(CryoCode.BUSY, Group.CRYO)
     board.ram.calibration_id, board.ram.calibration_s = run, board.now_s()
+    board.ram.safe = False
     return {"id": run}
 
 
@@ -87,7 +88,7 @@ def read_calibration(board: Board, _body: Mapping[str, object] | None) -> Answer
 
 
 def enter_safe_state(board: Board, _body: Mapping[str, object] | None) -> Answer:
-    """Command 3, write: heaters and drives off, until the next reset."""
+    """Command 3, write: heaters and drives off, until a calibration or a reset."""
     board.ram.safe = True
     return {"safe": True}
 

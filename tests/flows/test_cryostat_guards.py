@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cryofw.errors import Refused
-from cryofw.fleet import ErrorBudget
+from cryofw.fleet import ErrorBudget, Prometheus
 from cryofw.image import Algorithm
 from cryofw.journal import JOURNAL_NAME
-from cryofw.rollout import Ending
+from cryofw.rollout import Ending, GuardSource, parse_plan
 from cryofw.rollout import cryostat_events as ce
 from cryofw.simulator import Happening
 from tests.flows.flash_observer import see_chips
@@ -294,6 +294,28 @@ def test_a_spent_error_budget_refuses_the_start_unless_a_person_takes_it_on_them
     (recorded,) = records(room, "guard-overridden")
     assert (recorded["by"], recorded["why"]) == (WHO, "this release mends it")
     assert "0.95" in recorded["evidence"]["uptime"]
+
+
+def test_guards_budgets_and_their_server_survive_the_plan_file(room: Room) -> None:
+    """A resume needs no fleet.yaml."""
+    contract = room.plan.guards["cryo-1"]
+    assert contract.temperature is not None
+    assert contract.fridge is not None
+    query = GuardSource("prometheus", query='t_kelvin{cryostat="cryo-1"}', stale_s=30.0)
+    command = GuardSource("command", run=("fridge", "cryo-1"), timeout_s=3.0)
+    guards = replace(
+        contract,
+        temperature=replace(contract.temperature, source=query, limit_k=4.5, slope_k_per_s=0.001),
+        fridge=replace(contract.fridge, source=command, label="state"),
+        experiment=None,
+    )
+    plan = replace(
+        room.plan,
+        guards={**room.plan.guards, "cryo-1": guards},
+        error_budgets=(ErrorBudget("uptime", "avg(up)", at_least=0.999),),
+        prometheus=Prometheus("https://prometheus.lab", "TOKEN", "ca.pem"),
+    )
+    assert parse_plan(plan.canonical) == plan
 
 
 def warm_up(lab: SimulatedLab) -> None:

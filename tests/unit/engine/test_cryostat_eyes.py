@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,10 +13,15 @@ import pytest
 
 from cryofw.engine.cryostat_eyes import CryostatEyes, open_plan_telemetry, require_budgets
 from cryofw.engine.site import Site
-from cryofw.engine.virtual_time import StoppedClock
+from cryofw.engine.virtual_time import StoppedClock, SystemClock
 from cryofw.errors import Refused
-from cryofw.fleet import ErrorBudget, FromCommand, FromPrometheus, FromSimulation
-from cryofw.rollout import CryostatContract, FridgeContract, GuardReading, GuardSource
+from cryofw.fleet import FromCommand, FromPrometheus, FromSimulation
+from cryofw.rollout import (
+    CryostatContract,
+    FridgeContract,
+    GuardReading,
+    GuardSource,
+)
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout.guard_contract import TemperatureContract
 from cryofw.telemetry import (
@@ -192,7 +198,20 @@ def test_an_override_is_recorded_with_the_numbers_it_passes_over() -> None:
     assert second == OTHER
 
 
-def test_an_error_budget_is_part_of_the_plan() -> None:
-    budget = ErrorBudget("uptime", "q", at_least=0.9)
-    plan = replace(a_plan(), error_budgets=(budget,))
-    assert b'"uptime"' in plan.canonical
+def test_a_command_of_the_lab_is_run_and_its_numbers_are_seen() -> None:
+    def printing(text: str) -> GuardSource:
+        return GuardSource("command", run=(sys.executable, "-c", f"print({text!r})"))
+
+    warm = TemperatureContract(printing('{"value": 4.02}'), 0.15)
+    lease = printing('{"owner": "eve", "expires": "2100-01-01T00:00:00Z", "token": 7}')
+    contract = replace(CONTRACT, temperature=warm, fridge=None, experiment=lease)
+    plan = replace(a_plan(), guards={"cryo-a": contract})
+
+    async def seen() -> GuardReading:
+        telemetry = open_plan_telemetry(plan, Site(SystemClock(), PortOpener(), None))
+        assert telemetry is not None
+        return await CryostatEyes(plan, telemetry.cryostats).look("cryo-a")
+
+    reading = asyncio.run(seen())
+    assert (reading.kelvin, reading.temperature_gap) == (4.02, "")
+    assert (reading.held_by, reading.lease_token, reading.lease_gap) == ("eve", 7, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import sys
@@ -11,8 +12,11 @@ import pytest
 from cryofw.errors import BadInput
 from cryofw.simulator import (
     FAULTS,
+    Climate,
     CutPower,
+    Happening,
     MetricSpec,
+    Period,
     ShiftCalibration,
     ThermalSpec,
     parse_fault,
@@ -133,3 +137,43 @@ def test_the_same_seed_gives_the_same_storm() -> None:
     assert {one.device for one in first} == set(devices)
     assert len({type(one.fault) for one in first}) > 8
     assert all(0 <= one.at_s <= 3600 for one in first)
+
+
+def test_a_heated_stage_answers_as_an_rc_and_flashing_adds_to_it() -> None:
+    stage = HeatedStage(ThermalSpec(resistance_k_per_w=0.1, time_constant_s=100.0))
+    stage.heaters = ((10.0, 110.0, 10.0),)
+    assert stage.rise_k(10.0) == 0
+    assert stage.rise_k(110.0) == pytest.approx(1 - math.exp(-1))
+    assert stage.rise_k(210.0) == pytest.approx((1 - math.exp(-1)) * math.exp(-1))
+    stage.deposit(100.0, 110.0)
+    assert stage.rise_k(110.0) == pytest.approx(1 - math.exp(-1) + 0.1)
+    assert stage.to_json() == {"rise_k": pytest.approx(0.1), "at_s": 110.0}
+
+
+def test_a_climate_survives_its_file() -> None:
+    climate = Climate(
+        [
+            Period(Happening.WARM_UP, "c1", 1.0, 2.0, "10"),
+            Period(Happening.EXPERIMENT, "c1", 0.0, math.inf, "eve", 7),
+        ]
+    )
+    read = Climate.from_json(climate.to_json())
+    assert read.periods == climate.periods
+    assert read.heaters("c1") == ((1.0, 2.0, 10.0),)
+    assert read.at(Happening.WARM_UP, "c1", 2.0) is None
+    assert Climate.from_json(b"").periods == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"7",
+        b'[{"what": "flood"}]',
+        b'[{"what": "warm-up", "where": "c1", "begin_s": 0, "end_s": 1, "value": "x", "token": 1}]',
+        b'[{"what": "fridge", "where": "c1", "begin_s": "0", "end_s": 1, "value": "", "token": 1}]',
+    ],
+)
+def test_a_damaged_climate_is_bad_input(data: bytes) -> None:
+    with pytest.raises(BadInput, match="climate"):
+        Climate.from_json(data)
