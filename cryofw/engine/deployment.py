@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from cryofw.rollout import DeviceState, Rollout, Running, connection_of
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from cryofw.device import DeviceDriver
     from cryofw.engine.home import Home
@@ -29,6 +30,32 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 64
 _ON_TRIAL = (DeviceState.WATCHED, DeviceState.HELD, DeviceState.FROZEN)
+
+
+def require_owner(plan: Plan, names: Collection[str]) -> None:
+    """Refuse to drive a device that fleet.yaml gives to another host.
+
+    A device without a lease cannot tell two hosts apart; only its `owner:` can.
+
+    Args:
+        plan: whose devices.
+        names: what this host is called.
+
+    Raises:
+        Refused: it names the devices and their host.
+    """
+    foreign = {
+        name: device.connection.owner
+        for name, device in plan.devices.items()
+        if device.connection.owner and device.connection.owner not in names
+    }
+    if foreign:
+        raise Refused(
+            f"{' '.join(foreign)} belong to another host",
+            why=f"fleet.yaml says owner: {' '.join(sorted(set(foreign.values())))}; "
+            f"this is {' '.join(sorted(names))}",
+            hint="run cryofw there, or correct `owner:`",
+        )
 
 
 def _require_open(state: RolloutState, events: Sequence[Event]) -> None:
@@ -147,6 +174,7 @@ class Deployment:
         return True
 
     async def _run(self, site: Site, events: Sequence[Event], *, fresh: bool) -> RolloutState:
+        require_owner(self.plan, {socket.gethostname(), socket.getfqdn()})
         with self.home.open_journal(site.clock, self.who) as journal:
             if fresh:
                 self._require_no_other()
