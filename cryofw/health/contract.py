@@ -51,6 +51,7 @@ class EvidenceContract:
         baseline_samples: fresh samples needed before the device is touched.
         min_samples: fresh samples after the update below which nothing passes.
         metrics: the calibration metrics; empty means heartbeats alone decide.
+        settle_s: seconds after the test boot in which no metric is judged.
     """
 
     soak_s: float
@@ -61,6 +62,7 @@ class EvidenceContract:
     baseline_samples: int
     min_samples: int
     metrics: tuple[MetricContract, ...] = ()
+    settle_s: float = 0.0
 
     @property
     def min_beats(self) -> int:

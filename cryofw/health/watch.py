@@ -87,6 +87,9 @@ class DeviceWatch:
         if sample.t_s <= last_t_s or stale:
             return
         self._last_sample = (sample.t_s, sample.device_ms)
+        settled_t_s = (self.started_t_s or 0.0) + self.contract.settle_s
+        if phase is Phase.SOAK and sample.t_s < settled_t_s:
+            return
         for name, judge in self.judges.items():
             value = sample.fresh(name)
             if value is None:

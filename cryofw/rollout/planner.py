@@ -11,6 +11,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from cryofw.errors import Refused
+from cryofw.fleet import CalibrationTest, FromDevice
 from cryofw.health import EvidenceContract, MetricContract, Worse
 from cryofw.image import Version
 from cryofw.rollout.guard_planner import contracts_of, prometheus_of, with_holdback
@@ -19,7 +20,7 @@ from cryofw.rollout.plan import Connection, Plan, PlannedDevice, PlannedStage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cryofw.fleet import Controller, Fleet, Stage
+    from cryofw.fleet import Controller, Fleet, Metric, Stage
     from cryofw.release import Firmware
 
 NO_WAY_BACK = "no-way-back"
@@ -224,17 +225,42 @@ def _evidence(controller: Controller, stage: Stage) -> EvidenceContract:
     calibration, beat = controller.calibration, controller.heartbeat
     return EvidenceContract(
         soak_s=stage.soak_s,
-        deadline_s=stage.deadline_s,
+        deadline_s=stage.deadline_s if calibration.hold_s is None else calibration.hold_s,
         heartbeat_every_s=beat.every_s,
         misses_allowed=beat.misses_allowed,
         sample_every_s=calibration.every_s,
         baseline_samples=calibration.baseline_samples,
         min_samples=calibration.min_samples,
         metrics=tuple(
-            MetricContract(name, m.unit, Worse(m.worse), m.margin, m.reject, m.limit)
+            MetricContract(name, m.unit, Worse(m.worse), m.margin, m.reject, _bound(m))
             for name, m in calibration.metrics.items()
         ),
+        settle_s=calibration.settle_s,
     )
+
+
+def _bound(metric: Metric) -> float | None:
+    """The limit, or what the golden baseline allows, whichever is tighter.
+
+    A baseline taken on the last release would let every release lose a little.
+    """
+    lower = metric.worse == Worse.LOWER
+    bounds = [] if metric.limit is None else [metric.limit]
+    if metric.golden is not None:
+        bounds.append(metric.golden - metric.reject if lower else metric.golden + metric.reject)
+    return (max(bounds) if lower else min(bounds)) if bounds else None
+
+
+def _unkept(controller: Controller) -> list[str]:
+    """What fleet.yaml asks of the evidence and a rollout does not do yet: never passed over."""
+    calibration = controller.calibration
+    foreign = [n for n, m in calibration.metrics.items() if not isinstance(m.source, FromDevice)]
+    found = [f"metric {name} has a source other than the device" for name in foreign]
+    if calibration.test is not CalibrationTest.RANK:
+        found.append(f"test: {calibration.test} is asked for")
+    if calibration.recalibration.device or calibration.recalibration.command:
+        found.append("recalibrate is asked for")
+    return [f"{controller.name}: {what}, which a rollout does not keep yet" for what in found]
 
 
 def _objections(
@@ -242,7 +268,7 @@ def _objections(
 ) -> list[str]:
     """Why this device must not take part as it is."""
     name, release = device.name, wish.release
-    found: list[str] = []
+    found = _unkept(controller)
     if answer.refused:
         found.append(f"{name}: {answer.why}")
     if release.board and controller.board != release.board:

@@ -401,7 +401,7 @@ def test_a_private_key_of_imgtool_is_a_plain_pem(ed25519: ImgtoolKey) -> None:
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A linked Cortex-M program with code, initialised data in RAM and a gap in flash."""
     if shutil.which("arm-none-eabi-gcc") is None:
-        pytest.skip("arm-none-eabi-gcc is not installed")
+        pytest.fail("arm-none-eabi-gcc is missing: apt-get install gcc-arm-none-eabi")
     directory = tmp_path_factory.mktemp("program")
     (directory / "a.c").write_text(
         "int data = 0x1234; int zero;\n"

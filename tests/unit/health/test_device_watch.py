@@ -268,3 +268,10 @@ def test_the_judge_waits_for_its_baseline() -> None:
 def test_an_absurd_number_is_no_number() -> None:
     assert MetricSample(1, {"snr": 1e200}).fresh("snr") is None
     assert MetricSample(1, {"snr": -1e99}).fresh("snr") == -1e99
+
+
+def test_nothing_is_judged_while_the_device_settles() -> None:
+    watch = a_watch(replace(CONTRACT, settle_s=300))
+    soak(watch, 200, shift=-5.0)
+    assert watch.judges["snr"].count == 0
+    assert watch.verdict() is None
