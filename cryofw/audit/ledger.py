@@ -22,6 +22,7 @@ TEST = "image-test-requested"
 CONFIRM = "image-confirm-requested"
 ROLL_BACK = "device-rollback-requested"
 SAFE = "device-safe-requested"
+CALIBRATE = "device-calibration-requested"
 INTENTS = frozenset(COMMANDS)
 
 ROLLOUT_KINDS = INTENTS | frozenset(EVENTS)
@@ -96,6 +97,8 @@ OUTCOMES: dict[str, frozenset[str]] = {
     "device-stuck": INTENTS,
     "device-made-safe": frozenset({SAFE}),
     "device-not-safe": frozenset({SAFE}),
+    "device-calibrated": frozenset({CALIBRATE}),
+    "calibration-failed": frozenset({CALIBRATE}),
     "upload-interrupted": frozenset({UPLOAD}),
 }
 """Outcomes, and the intents one of which must stand before them, still without an outcome.

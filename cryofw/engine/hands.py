@@ -92,6 +92,8 @@ class DeviceHands:
                 return await self._roll_back(command, planned, driver)
             case c.SafeDevice():
                 return await self._make_safe(name, driver)
+            case c.CalibrateDevice():
+                return await self._calibrate(name, driver)
             case _:
                 msg = f"no hands for {command}"
                 raise AssertionError(msg)
@@ -250,6 +252,14 @@ class DeviceHands:
         except CryofwError as error:
             return ce.DeviceNotSafe(name, str(error))
         return ce.DeviceMadeSafe(name)
+
+    async def _calibrate(self, name: str, driver: DeviceDriver) -> e.Event:
+        try:
+            async with self._leases.hold(name, driver.observe):
+                await driver.calibrate()
+        except CryofwError as error:
+            return ce.CalibrationFailed(name, str(error))
+        return ce.DeviceCalibrated(name)
 
     def _finder(self, planned: PlannedDevice) -> Find:
         """Finds one device, cycling its power if it is silent."""

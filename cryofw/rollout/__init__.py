@@ -6,6 +6,7 @@ The engine writes them to the journal and does them; resuming is folding the jou
 """
 
 from cryofw.rollout.commands import (
+    CalibrateDevice,
     CheckDevice,
     Command,
     ConfirmImage,
@@ -33,6 +34,7 @@ from cryofw.rollout.rollout import Rollout, Step
 from cryofw.rollout.state import RolloutState
 
 __all__ = [
+    "CalibrateDevice",
     "CheckDevice",
     "Command",
     "ConfirmImage",

@@ -73,6 +73,13 @@ class SafeDevice(Command):
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class CalibrateDevice(Command):
+    """Bring the front end back from its safe state: calibrate it, and wait for the end."""
+
+    kind = "device-calibration-requested"
+
+
 COMMANDS: dict[str, type[Command]] = {
     command.kind: command
     for command in (
@@ -82,5 +89,6 @@ COMMANDS: dict[str, type[Command]] = {
         ConfirmImage,
         RollBackDevice,
         SafeDevice,
+        CalibrateDevice,
     )
 }

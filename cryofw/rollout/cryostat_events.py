@@ -112,6 +112,23 @@ class DeviceNotSafe(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceCalibrated(Event):
+    """It was calibrated after a freeze: its front end is on again."""
+
+    kind = "device-calibrated"
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFailed(Event):
+    """It did not come back from its safe state, so its metrics prove nothing."""
+
+    kind = "calibration-failed"
+    device: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class UploadInterrupted(Event):
     """The freeze stopped the upload between two packets; it goes on where it was."""
 

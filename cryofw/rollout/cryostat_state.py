@@ -107,11 +107,21 @@ class CryostatHandlers:
 
     def _on_device_made_safe(self, event: ce.DeviceMadeSafe) -> None:
         """Its front end is off."""
-        self.devices[event.device].made_safe = True
+        self.devices[event.device].made_safe = self.devices[event.device].asleep = True
 
     def _on_device_not_safe(self, event: ce.DeviceNotSafe) -> None:
         """Asked once; it stays frozen."""
         self.devices[event.device].made_safe = True
+
+    def _on_device_calibrated(self, event: ce.DeviceCalibrated) -> None:
+        """Its front end is on again."""
+        self.devices[event.device].asleep = False
+
+    def _on_calibration_failed(self, event: ce.CalibrationFailed) -> None:
+        """What it measures now says nothing about the firmware."""
+        progress = self.devices[event.device]
+        progress.asleep = False
+        progress.uncalibrated = event.why
 
     def _on_upload_interrupted(self, event: ce.UploadInterrupted) -> None:
         """It stays checked; the upload is given again when the cryostat has thawed."""

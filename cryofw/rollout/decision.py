@@ -118,6 +118,10 @@ def _judge(state: RolloutState, device: DeviceProgress) -> Next:
         return _reverted(device)
     if device.doom:
         return _revert(state, device)
+    if device.asleep:
+        return c.CalibrateDevice(device.name)
+    if device.uncalibrated:
+        return e.HoldExpired(device.name, f"not calibrated after a freeze: {device.uncalibrated}")
     verdict = device.watch.verdict()
     if device.state is _S.HELD:
         return _judge_held(device)

@@ -30,6 +30,8 @@ class DeviceProgress:
         spread: its failure was followed up already.
         running_hash: the last hash read from it.
         made_safe: it was asked into its safe state since it was frozen.
+        asleep: its front end is in the safe state, and measures nothing.
+        uncalibrated: why it could not be brought back from there; empty if it was.
         power_cycling: a sibling's power hook is at work and takes it down too.
         host_reset: the host reset it in its present boot, cycling a sibling's power.
     """
@@ -54,6 +56,8 @@ class DeviceProgress:
     refusals: int = 0
     awaits_beat: bool = False
     made_safe: bool = False
+    asleep: bool = False
+    uncalibrated: str = ""
     why: str = ""
     hint: str = ""
     watch: DeviceWatch = field(init=False)
@@ -82,7 +86,8 @@ class DeviceProgress:
         self.baseline_taken = False
         self.held_t_s = None
         self.refusals = 0
-        self.host_reset = False
+        self.host_reset = self.asleep = False
+        self.uncalibrated = ""
         self.watch = self._new_watch()
 
     @property

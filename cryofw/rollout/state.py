@@ -447,6 +447,8 @@ _OUTCOMES = frozenset(
         e.DeviceStuck,
         ce.DeviceMadeSafe,
         ce.DeviceNotSafe,
+        ce.DeviceCalibrated,
+        ce.CalibrationFailed,
         ce.UploadInterrupted,
     }
 )

@@ -64,6 +64,7 @@ _INTENTS: dict[type[c.Command], str] = {
     c.ConfirmImage: "read afresh and confirm",
     c.RollBackDevice: "bring the last good image back",
     c.SafeDevice: "put the front end into its safe state",
+    c.CalibrateDevice: "calibrate it out of its safe state",
 }
 
 
@@ -195,6 +196,10 @@ def _of_cryostat(step: e.Event, _version: Callable[[str], str]) -> Line | None:
             return Line(Tone.QUIET, "safe", "heaters and drives are off", routine=True)
         case ce.DeviceNotSafe():
             return Line(Tone.WARNING, "not safe", step.why)
+        case ce.DeviceCalibrated():
+            return Line(Tone.QUIET, "calibrated", "out of its safe state", routine=True)
+        case ce.CalibrationFailed():
+            return Line(Tone.BAD, "not calibrated", step.why)
         case ce.UploadInterrupted():
             return Line(Tone.WARNING, "interrupted", f"the upload waits: {step.why}")
     return None

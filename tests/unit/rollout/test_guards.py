@@ -9,6 +9,7 @@ import pytest
 
 from cryofw.health import Heartbeat, HeartbeatMissed
 from cryofw.rollout import (
+    CalibrateDevice,
     Command,
     ConfirmImage,
     CryostatContract,
@@ -292,6 +293,9 @@ class GuardedLab(Lab):
         if isinstance(command, SafeDevice):
             scripted = self.script.get((command.device, SafeDevice))
             return scripted.pop(0) if scripted else ce.DeviceMadeSafe(command.device)
+        if isinstance(command, CalibrateDevice):
+            scripted = self.script.get((command.device, CalibrateDevice))
+            return scripted.pop(0) if scripted else ce.DeviceCalibrated(command.device)
         return super().answer(command)
 
     def look(self) -> None:
@@ -377,6 +381,22 @@ def test_a_warm_up_in_the_soak_freezes_and_the_soak_goes_on_in_the_same_boot() -
     assert lab.rollout.state.ended is Ending.CONFIRMED
     assert lab.rollout.state.devices["a1"].attempt == 1
     assert len(lab.of(TestImage, "a1")) == 1, "the same boot"
+    assert [s.device for s in lab.steps if isinstance(s, CalibrateDevice)] == ["a1", "a2"], (
+        "out of the safe state"
+    )
+
+
+def test_a_device_that_stays_in_its_safe_state_after_the_thaw_is_taken_back() -> None:
+    lab = guarded()
+    lab.until(e.TestBooted, "a1")
+    lab.script[("a1", CalibrateDevice)] = [ce.CalibrationFailed("a1", "it forgot the run")]
+    lab.kelvin, lab.warm = 4.3, ("cryo-a",)
+    lab.beats(10)
+    lab.kelvin = BASE_K
+    lab.beats(1000)
+    assert lab.states()["a1"] == "rolled-back"
+    (expired,) = (s for s in lab.steps if isinstance(s, e.HoldExpired))
+    assert expired.why == "not calibrated after a freeze: it forgot the run"
 
 
 def test_a_stage_at_the_edge_does_not_flap() -> None:
