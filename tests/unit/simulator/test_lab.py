@@ -105,9 +105,9 @@ def test_new_lab_has_been_running_for_an_hour(directory: Path, simulated_image: 
 
 def test_every_command_sees_the_same_devices(directory: Path) -> None:
     async def change(lab: SimulatedLab) -> dict[str, Any]:
-        await Client(lab).ask(Op.WRITE, 64, 3)
-        lab.stage("c1").deposit(100.0, lab.now_s())
         await Client(lab).ask(Op.WRITE, 64, 2, id=1)
+        lab.stage("c1").deposit(100.0, lab.now_s())
+        await Client(lab).ask(Op.WRITE, 64, 3)
         return await heartbeat(lab)
 
     before = run(change, directory)
