@@ -183,11 +183,15 @@ class ShiftJudge:
     def _regression(self, base: _Mean, window: _Mean) -> str:
         error = math.hypot(base.error, window.error)
         if window.mean - base.mean - _REGRESSED_ERRORS * error > self.contract.margin:
-            return f"{self._shift_words(base, window)} passes the margin {self.contract.margin:g}"
+            return (
+                f"{self._shift_words(base, window)} is beyond the margin {self.contract.margin:g}"
+            )
         limit = self._limit()
         if limit is not None and window.mean - _REGRESSED_ERRORS * window.error > limit:
             value = self.contract.harm(window.mean)
-            return f"mean {value:.4g} {self.contract.unit} passes the limit {self.contract.limit:g}"
+            return (
+                f"mean {value:.4g} {self.contract.unit} is beyond the limit {self.contract.limit:g}"
+            )
         return ""
 
     def _is_fine(self, base: _Mean, window: _Mean) -> bool:

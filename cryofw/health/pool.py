@@ -126,7 +126,7 @@ class Pool:
         words = f"{metric.name} {shift:+.3g} {metric.unit} over {members} devices (n={self.count})"
         if self.regressed:
             bet = bet_words(self.test.wagers[0].peak, self.threshold)
-            reason = f"{words} passes the margin {metric.margin:g}; {bet}"
+            reason = f"{words} is beyond the margin {metric.margin:g}; {bet}"
             return MetricFinding(metric.name, Shift.REGRESSED, reason, self.evidence())
         return MetricFinding(metric.name, Shift.UNDECIDED, words, self.evidence())
 

@@ -158,7 +158,8 @@ def _of_decision(step: e.Event, _version: Callable[[str], str]) -> Line | None:
         case e.RetryGranted():
             return Line(Tone.WARNING, "again", f"attempt {step.attempt}: {step.why}")
         case e.FailureSpread():
-            what = f"the failure reaches the {step.reach}: {step.count} devices go back"
+            count = f"{step.count} device" + ("s" if step.count != 1 else "")
+            what = f"the failure reaches the {step.reach}, {count} back"
             return Line(Tone.BAD, "failure", f"{what}; {step.why}")
         case e.DeviceAbandoned():
             return Line(Tone.WARNING, "abandoned", f"uploaded, never marked: {step.why}")

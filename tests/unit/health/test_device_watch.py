@@ -89,7 +89,7 @@ def test_a_shift_fails_long_before_the_soak_is_over() -> None:
     assert verdict is not None
     assert verdict.outcome is Outcome.FAILED
     assert "snr 25" in verdict.reason
-    assert "passes the margin" in verdict.reason
+    assert "is beyond the margin" in verdict.reason
 
 
 def test_an_improvement_is_not_a_failure() -> None:
@@ -116,7 +116,7 @@ def test_the_absolute_limit_holds_whatever_the_baseline_was() -> None:
     verdict = watch.verdict()
     assert verdict is not None
     assert verdict.outcome is Outcome.FAILED
-    assert "passes the limit 25.5" in verdict.reason
+    assert "is beyond the limit 25.5" in verdict.reason
 
 
 @pytest.mark.parametrize(
