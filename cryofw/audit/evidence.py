@@ -27,12 +27,13 @@ class Evidence:
         if not self._storage.exists(name):
             return None, f"{name} is missing"
         try:
-            plan = parse_plan(self._storage.read(name), name)
+            data = self._storage.read(name)
+            # Its bytes are what was started, also if this version would write them otherwise.
+            if hashlib.sha256(data).hexdigest() != record.fields.get("plan"):
+                return None, f"{name} is not the plan that the rollout was started with"
+            return parse_plan(data, name, str(record.fields["plan"])), ""
         except CryofwError as error:
             return None, str(error)
-        if plan.digest != record.fields.get("plan"):
-            return None, f"{name} is not the plan that the rollout was started with"
-        return plan, ""
 
     def check_readings(self, record: Record) -> str:
         """Why the raw readings are not those that a record was decided on; empty if they are."""

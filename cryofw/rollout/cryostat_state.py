@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from cryofw.rollout import cryostat_events as ce
@@ -18,7 +19,7 @@ _S = DeviceState
 ON_TRIAL = (_S.WATCHED, _S.HELD)
 
 
-class CryostatHandlers:
+class CryostatHandlers(ABC):
     """The handlers of cryostat events; part of `RolloutState`."""
 
     __slots__ = ()
@@ -27,9 +28,9 @@ class CryostatHandlers:
     unsettled: dict[str, None]
     devices: dict[str, DeviceProgress]
 
+    @abstractmethod
     def touch(self, *names: str) -> None:
         """See `RolloutState.touch`."""
-        raise NotImplementedError
 
     def inhabitants(self, cryostat: str) -> list[DeviceProgress]:
         """The devices of a cryostat."""

@@ -346,7 +346,7 @@ def test_lost_evidence_is_found(good: Lab) -> None:
     with pytest.raises(AuditFailed, match=r"plan\.json is missing"):
         verify_log(good.storage)
     good.storage.write_atomic(f"rollouts/{rollout}/plan.json", b"{}")
-    with pytest.raises(AuditFailed, match="is not a plan"):
+    with pytest.raises(AuditFailed, match="is not the plan"):
         verify_log(good.storage)
 
 
