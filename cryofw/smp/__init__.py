@@ -33,7 +33,15 @@ from cryofw.smp.message import (
     split_packet,
 )
 from cryofw.smp.server import RequestReceived, ServerConnection, ServerEvent
-from cryofw.smp.status import CryoCode, ImageCode, MgmtCode, OsCode, SmpStatus, status_of
+from cryofw.smp.status import (
+    CryoCode,
+    ImageCode,
+    MgmtCode,
+    OsCode,
+    SettingsCode,
+    SmpStatus,
+    status_of,
+)
 from cryofw.smp.upload import UploadPlan
 
 __all__ = [
@@ -61,6 +69,7 @@ __all__ = [
     "Response",
     "ServerConnection",
     "ServerEvent",
+    "SettingsCode",
     "SmpStatus",
     "StaleReason",
     "StaleResponse",

@@ -84,6 +84,19 @@ class ImageCode(IntEnum):
     ACTIVE_SLOT_NOT_KNOWN = 34
 
 
+class SettingsCode(IntEnum):
+    """The codes of group 3 (Zephyr `enum settings_mgmt_ret_code_t`)."""
+
+    OK = 0
+    UNKNOWN = 1
+    KEY_TOO_LONG = 2
+    KEY_NOT_FOUND = 3
+    READ_NOT_SUPPORTED = 4
+    ROOT_KEY_NOT_FOUND = 5
+    WRITE_NOT_SUPPORTED = 6
+    DELETE_NOT_SUPPORTED = 7
+
+
 class CryoCode(IntEnum):
     """The codes of group 64."""
 
@@ -95,7 +108,12 @@ class CryoCode(IntEnum):
     BUSY = 5
 
 
-_GROUP_CODES: Final[Mapping[int, type[IntEnum]]] = {0: OsCode, 1: ImageCode, 64: CryoCode}
+_GROUP_CODES: Final[Mapping[int, type[IntEnum]]] = {
+    0: OsCode,
+    1: ImageCode,
+    3: SettingsCode,
+    64: CryoCode,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from smp import header as peer_header
 from smp import image_management as peer_image
 from smp import os_management as peer_os
 from smp import packet as peer_packet
+from smp import settings_management as peer_settings
 
 from cryofw.smp import (
     ClientConnection,
@@ -21,6 +22,7 @@ from cryofw.smp import (
     RequestReceived,
     Response,
     ServerConnection,
+    SettingsCode,
     UploadPlan,
     encode_frame,
     messages,
@@ -88,6 +90,21 @@ REQUESTS = [
     (messages.confirm_image(), peer_image.ImageStatesWriteRequest(confirm=True, sequence=7)),
     (messages.erase_slot(1), peer_image.ImageEraseRequest(slot=1, sequence=7)),
     (
+        messages.read_setting("cal/gain"),
+        peer_settings.ReadSettingRequest(name="cal/gain", sequence=7),
+    ),
+    (
+        messages.write_setting("cal/gain", HASH[:8]),
+        peer_settings.WriteSettingRequest(name="cal/gain", val=HASH[:8], sequence=7),
+    ),
+    (
+        messages.delete_setting("cal/gain"),
+        peer_settings.DeleteSettingRequest(name="cal/gain", sequence=7),
+    ),
+    (messages.commit_settings(), peer_settings.CommitSettingsRequest(sequence=7)),
+    (messages.load_settings(), peer_settings.LoadSettingsRequest(sequence=7)),
+    (messages.save_settings(), peer_settings.SaveSettingsRequest(sequence=7)),
+    (
         UploadPlan.of(DATA, max_packet=380).chunk_at(300),
         peer_image.ImageUploadWriteRequest(
             off=300,
@@ -127,3 +144,18 @@ def test_we_read_the_peer_s_responses() -> None:
     (response,) = client.receive_data(b"".join(peer_packet.encode(bytes(theirs))))
     assert isinstance(response, Response)
     assert messages.ServerParameters.from_body(response.body).max_packet == 380
+
+
+def test_we_read_the_peer_s_settings() -> None:
+    client = ClientConnection(first_seq=9)
+    client.send(messages.read_setting("cal/gain"))
+    theirs = peer_settings.ReadSettingResponse(val=b"\x00\x01", max_size=32, sequence=9)
+    (response,) = client.receive_data(b"".join(peer_packet.encode(bytes(theirs))))
+    assert isinstance(response, Response)
+    setting = messages.SettingValue.from_body(response.body)
+    assert (setting.value, setting.max_size) == (b"\x00\x01", 32)
+
+
+@pytest.mark.parametrize("code", list(peer_settings.SETTINGS_MGMT_ERR))
+def test_settings_codes_have_the_peer_s_names(code: Any) -> None:
+    assert SettingsCode(int(code)).name == code.name

@@ -54,12 +54,17 @@ def optional_flag(body: Body, key: str) -> bool | None:
     return flag(body, key) if key in body else None
 
 
-def optional_bytes(body: Body, key: str) -> bytes:
-    """Return a byte string, b"" if absent; raises `MessageError` on another type."""
-    value = body.get(key, b"")
+def byte_string(body: Body, key: str) -> bytes:
+    """Return a required byte string; raises `MessageError` if it is none."""
+    value = body.get(key)
     if not isinstance(value, bytes):
         raise _wrong(key, "a byte string", body)
     return value
+
+
+def optional_bytes(body: Body, key: str) -> bytes:
+    """Return a byte string, b"" if absent; raises `MessageError` on another type."""
+    return byte_string(body, key) if key in body else b""
 
 
 def maps(body: Body, key: str) -> list[Body]:

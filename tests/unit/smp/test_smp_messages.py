@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cryofw.smp import MessageError, Op, Request, messages
+from cryofw.smp import MessageError, Op, Request, messages, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,15 @@ HASH = bytes(range(32))
         (messages.erase_slot(1), (Op.WRITE, 1, 5, {"slot": 1})),
         (messages.read_slot_info(), (Op.READ, 1, 6, {})),
         (messages.upload_chunk(9, b"x"), (Op.WRITE, 1, 1, {"off": 9, "data": b"x"})),
+        (messages.read_setting("cal/gain"), (Op.READ, 3, 0, {"name": "cal/gain"})),
+        (
+            messages.write_setting("cal/gain", b"\x01"),
+            (Op.WRITE, 3, 0, {"name": "cal/gain", "val": b"\x01"}),
+        ),
+        (messages.delete_setting("cal/gain"), (Op.WRITE, 3, 1, {"name": "cal/gain"})),
+        (messages.commit_settings(), (Op.WRITE, 3, 2, {})),
+        (messages.load_settings(), (Op.READ, 3, 3, {})),
+        (messages.save_settings(), (Op.WRITE, 3, 3, {})),
         (messages.read_heartbeat(), (Op.READ, 64, 0, {})),
         (messages.read_metrics(), (Op.READ, 64, 1, {})),
         (messages.read_metrics(("a", "b")), (Op.READ, 64, 1, {"names": ["a", "b"]})),
@@ -120,6 +129,24 @@ def test_slot_info() -> None:
     ]
     assert slots[1].upload_image_id == 1
     assert [item.max_image_size for item in slots] == [520000, 520000, None]
+
+
+def test_a_setting() -> None:
+    setting = messages.SettingValue.from_body({"val": b"\x00\x01"})
+    assert (setting.value, setting.max_size) == (b"\x00\x01", None)
+    assert messages.SettingValue.from_body({"val": b"", "max_size": 32}).max_size == 32
+
+
+def test_a_setting_is_no_guess() -> None:
+    with pytest.raises(MessageError, match='"val"'):
+        messages.SettingValue.from_body({})
+    with pytest.raises(MessageError, match='"val"'):
+        messages.SettingValue.from_body({"val": "1.0"})
+
+
+def test_settings_refusals_have_names() -> None:
+    status = status_of({"err": {"group": 3, "rc": 5}})
+    assert str(status) == "group 3 ROOT_KEY_NOT_FOUND (5)"
 
 
 def test_cryo_answers() -> None:
