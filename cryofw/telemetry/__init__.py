@@ -31,6 +31,16 @@ from cryofw.telemetry.reading import (
     MetricReadings,
     Observed,
 )
+from cryofw.telemetry.recorded_file import read_recording
+from cryofw.telemetry.recorded_range import record_range
+from cryofw.telemetry.recording import (
+    CooldownStart,
+    RecordedSeries,
+    Recorder,
+    Recording,
+    RecordingError,
+    RecordingTooLong,
+)
 from cryofw.telemetry.source import SourceReader
 from cryofw.telemetry.telemetry import (
     Telemetry,
@@ -48,6 +58,7 @@ __all__ = [
     "BudgetSource",
     "BudgetState",
     "CommandFailed",
+    "CooldownStart",
     "CryostatReading",
     "CryostatSource",
     "ExperimentLease",
@@ -59,6 +70,11 @@ __all__ = [
     "Observed",
     "PrometheusClient",
     "QueryRejected",
+    "RecordedSeries",
+    "Recorder",
+    "Recording",
+    "RecordingError",
+    "RecordingTooLong",
     "RedirectRefused",
     "RetryRule",
     "Series",
@@ -71,7 +87,9 @@ __all__ = [
     "external_metrics",
     "open_prometheus",
     "open_telemetry",
+    "read_recording",
     "read_token",
+    "record_range",
     "simulated_telemetry",
     "the_one",
 ]
