@@ -13,12 +13,14 @@ from cryofw.health.beats import BeatTest
 from cryofw.health.cohort import Cohort
 from cryofw.health.contract import EvidenceContract, MetricContract, Worse
 from cryofw.health.finding import finding_of
+from cryofw.health.freshness import FreshValues
 from cryofw.health.heartbeat import HeartbeatWatch, Symptom
 from cryofw.health.judge import Judge, MetricFinding, Shift, ShiftJudge
 from cryofw.health.ledger import AlphaLedger, StreamKind
 from cryofw.health.reading import (
     Heartbeat,
     HeartbeatMissed,
+    LabValue,
     MetricSample,
     Reading,
     reading_from_json,
@@ -38,10 +40,12 @@ __all__ = [
     "CohortRule",
     "DeviceWatch",
     "EvidenceContract",
+    "FreshValues",
     "Heartbeat",
     "HeartbeatMissed",
     "HeartbeatWatch",
     "Judge",
+    "LabValue",
     "Method",
     "MetricContract",
     "MetricFinding",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 _ABSURD = 1e100
 """No physical reading is as large; the square of a larger one overflows a float."""
@@ -43,23 +43,48 @@ class HeartbeatMissed:
 
 
 @dataclass(frozen=True, slots=True)
+class LabValue:
+    """A metric that something else than the device measured.
+
+    Attributes:
+        value: in the unit of the contract; NaN if the source gave no number.
+        t_s: when it was measured, in host time, seconds since 1970.
+        stamp_s: when, by the source's own clock: that tells one measurement from the next. None
+            if the source does not say; then each answer is a new one.
+    """
+
+    value: float
+    t_s: float
+    stamp_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MetricSample:
     """One reading of the calibration metrics; a metric that is absent is missing.
 
     Attributes:
         t_s: host time in seconds since 1970.
-        values: metric name to value in the unit of the contract.
-        device_ms: the device's own time of the sample; a repeated one is stale.
+        values: metric name to value in the unit of the contract, as the device says.
+        device_ms: the device's own time of `values`; a repeated one makes them stale.
+        lab: metric name to what the lab measured; each has its own time.
+        gaps: metric name to the reason, for each that does not count.
     """
 
     t_s: float
     values: Mapping[str, float] = field(default_factory=dict)
     device_ms: int | None = None
+    lab: Mapping[str, LabValue] = field(default_factory=dict)
+    gaps: Mapping[str, str] = field(default_factory=dict)
 
     def fresh(self, name: str) -> float | None:
         """The value of `name`, or None when it is missing or not a sane number."""
-        value = self.values.get(name)
+        measured = self.lab.get(name)
+        value = self.values.get(name) if measured is None else measured.value
         return value if value is not None and abs(value) < _ABSURD else None
+
+    def joined(self, lab: MetricSample) -> MetricSample:
+        """This one with what the lab measured besides."""
+        return replace(self, lab={**self.lab, **lab.lab}, gaps={**self.gaps, **lab.gaps})
 
 
 Reading = Heartbeat | HeartbeatMissed | MetricSample
@@ -81,8 +106,22 @@ def reading_to_json(reading: Reading) -> dict[str, object]:
         case HeartbeatMissed():
             return {"t": reading.t_s, "missed": reading.why, "retries": reading.retries}
         case MetricSample():
-            values = {k: v if math.isfinite(v) else None for k, v in reading.values.items()}
-            return {"t": reading.t_s, "m": values, "ms": reading.device_ms}
+            return _sample_to_json(reading)
+
+
+def _sample_to_json(sample: MetricSample) -> dict[str, object]:
+    """Without what the lab measured, the same line as before there was such a thing."""
+    values = {k: _or_null(v) for k, v in sample.values.items()}
+    fields: dict[str, object] = {"t": sample.t_s, "m": values, "ms": sample.device_ms}
+    if sample.lab:
+        fields["lab"] = {k: [_or_null(v.value), v.t_s, v.stamp_s] for k, v in sample.lab.items()}
+    if sample.gaps:
+        fields["gap"] = dict(sample.gaps)
+    return fields
+
+
+def _or_null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def reading_from_json(data: Mapping[str, object]) -> Reading:
@@ -104,12 +143,32 @@ def reading_from_json(data: Mapping[str, object]) -> Reading:
         )
     if "missed" in data:
         return HeartbeatMissed(t_s, str(data["missed"]), _integer(data.get("retries")) or 0)
-    values = data.get("m")
+    values, lab, gaps = data.get("m"), data.get("lab", {}), data.get("gap", {})
     if not isinstance(values, Mapping):
         msg = "neither a heartbeat nor a metric sample"
         raise ValueError(msg)
-    read = {str(k): math.nan if v is None else _number(v) for k, v in values.items()}
-    return MetricSample(t_s, read, _integer(data.get("ms")))
+    if not isinstance(lab, Mapping) or not isinstance(gaps, Mapping):
+        msg = "what the lab measured is no object"
+        raise ValueError(msg)
+    return MetricSample(
+        t_s,
+        {str(k): _or_nan(v) for k, v in values.items()},
+        _integer(data.get("ms")),
+        {str(k): _lab_value(v) for k, v in lab.items()},
+        {str(k): str(v) for k, v in gaps.items()},
+    )
+
+
+def _lab_value(data: object) -> LabValue:
+    if not isinstance(data, list) or len(data) != 3:
+        msg = f"not a value, its time and its stamp: {data!r}"
+        raise ValueError(msg)
+    value, t_s, stamp_s = data
+    return LabValue(_or_nan(value), _number(t_s), None if stamp_s is None else _number(stamp_s))
+
+
+def _or_nan(value: object) -> float:
+    return math.nan if value is None else _number(value)
 
 
 def _number(value: object) -> float:

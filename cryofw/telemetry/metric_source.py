@@ -48,12 +48,13 @@ class MetricReader:
         self._lab = lab
         self._seen: dict[tuple[str, str], float] = {}
 
-    async def sample(self, controller: Controller) -> MetricReadings:
+    async def sample(
+        self, controller: str, sources: Mapping[str, FromPrometheus | FromCommand]
+    ) -> MetricReadings:
         """See `MetricSource.sample`."""
         now_s = self._clock.now().timestamp()
-        sources = external_metrics(controller)
         if self._reader is None:
-            values = self._lab.metrics(controller.name) if self._lab and sources else {}
+            values = self._lab.metrics(controller) if self._lab and sources else {}
             simulated = {name: lab_reading(values.get(name), now_s) for name in sources}
             return MetricReadings(now_s, simulated)
         runs = _SharedRuns()
@@ -61,7 +62,7 @@ class MetricReader:
             *(self._reader.number(source, name, run=runs) for name, source in sources.items())
         )
         metrics = {
-            name: self._once(controller.name, name, reading)
+            name: self._once(controller, name, reading)
             for name, reading in zip(sources, readings, strict=True)
         }
         return MetricReadings(now_s, metrics)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cryofw.fleet import Controller, Cryostat
+    from cryofw.fleet import Cryostat, FromCommand, FromPrometheus
     from cryofw.telemetry.reading import (
         BudgetReading,
         CryostatReading,
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 class MetricSource(Protocol):
     """Reads the metrics of a controller that do not come from the controller itself."""
 
-    async def sample(self, controller: Controller) -> MetricReadings:
-        """Its external metrics now. Never raises: a source that fails shows in the readings."""
+    async def sample(
+        self, controller: str, sources: Mapping[str, FromPrometheus | FromCommand]
+    ) -> MetricReadings:
+        """Its metrics now, by name and source; a source that fails shows in the readings.
+
+        Never raises.
+        """
 
 
 class CryostatSource(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cryofw.health import MetricSample
+from cryofw.health import LabValue, MetricSample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,13 +87,14 @@ class MetricReadings:
     @property
     def sample(self) -> MetricSample:
         """What counts, as health takes it: invalid is NaN, the rest is absent."""
-        values: dict[str, float] = {}
+        values: dict[str, LabValue] = {}
         for name, one in self.metrics.items():
+            t_s = self.t_s if one.t_s is None else one.t_s
             if one.freshness is Freshness.INVALID:
-                values[name] = math.nan
+                values[name] = LabValue(math.nan, t_s, one.stamp_s)
             elif one.fresh is not None:
-                values[name] = one.fresh
-        return MetricSample(self.t_s, values)
+                values[name] = LabValue(one.fresh, t_s, one.stamp_s)
+        return MetricSample(self.t_s, lab=values, gaps=self.gaps)
 
     @property
     def gaps(self) -> Mapping[str, str]:

@@ -118,6 +118,10 @@ def _take_reading(fields: Mapping[str, object], recorder: Recorder, clocks: dict
             recorder.miss(device, metric)
         else:
             recorder.add(device, metric, t_s, value)
+    for metric, one in reading.lab.items():
+        recorder.add(device, metric, _seconds(one.t_s), one.value)
+    for metric in reading.gaps.keys() - reading.values.keys() - reading.lab.keys():
+        recorder.miss(device, metric)
 
 
 def _take_csv(file: TextIO, name: str, recorder: Recorder) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from cryofw.engine.virtual_time import run_virtual
 from cryofw.fleet import Fleet, parse_fleet
+from cryofw.health import LabValue
 from cryofw.telemetry import (
     FREE,
     AccessDenied,
@@ -20,6 +21,7 @@ from cryofw.telemetry import (
     CryostatReading,
     ExperimentLease,
     Freshness,
+    MetricReadings,
     Observed,
     Telemetry,
     external_metrics,
@@ -105,8 +107,18 @@ def telemetry(fleet: Fleet, clock: HandClock) -> Telemetry:
     return open_telemetry(fleet, clock, environ={})
 
 
+async def sample(telemetry: Telemetry, fleet: Fleet) -> MetricReadings:
+    return await telemetry.metrics.sample("c1", external_metrics(fleet.by_name["c1"]))
+
+
+def values(readings: MetricReadings) -> dict[str, float]:
+    return {name: one.value for name, one in readings.sample.lab.items()}
+
+
 def gaps(telemetry: Telemetry, fleet: Fleet) -> Mapping[str, str]:
-    return asyncio.run(telemetry.metrics.sample(fleet.by_name["c1"])).gaps
+    readings = asyncio.run(sample(telemetry, fleet))
+    assert readings.gaps == readings.sample.gaps
+    return readings.gaps
 
 
 def test_fresh_metrics_become_a_sample(
@@ -114,13 +126,14 @@ def test_fresh_metrics_become_a_sample(
 ) -> None:
     prometheus.put("snr", "27.5", age_s=10)
     prometheus.put("gain", "3")
-    readings = asyncio.run(telemetry.metrics.sample(fleet.by_name["c1"]))
+    readings = asyncio.run(sample(telemetry, fleet))
     now_s = clock.now().timestamp()
     assert set(external_metrics(fleet.by_name["c1"])) == {"snr", "gain"}
     assert readings.metrics["snr"] == Observed(
         Freshness.FRESH, 27.5, now_s - 10, stamp_s=SERVER_S - 10
     )
-    assert readings.sample.values == {"snr": 27.5, "gain": 3.0}
+    assert values(readings) == {"snr": 27.5, "gain": 3.0}
+    assert readings.sample.lab["snr"] == LabValue(27.5, now_s - 10, SERVER_S - 10)
     assert readings.sample.t_s == now_s
     assert readings.gaps == {}
 
@@ -130,14 +143,14 @@ def test_what_does_not_count_says_why(
 ) -> None:
     prometheus.put("snr", "27.5", age_s=61)
     prometheus.put("gain", "NaN")
-    readings = asyncio.run(telemetry.metrics.sample(fleet.by_name["c1"]))
+    readings = asyncio.run(sample(telemetry, fleet))
     assert readings.gaps == {
         "snr": "stale: 61 s old, more than 60 s",
         "gain": "invalid: it reads nan",
     }
     assert readings.sample.fresh("snr") is None
-    assert math.isnan(readings.sample.values["gain"])
-    assert "snr" not in readings.sample.values
+    assert math.isnan(values(readings)["gain"])
+    assert "snr" not in readings.sample.lab
 
 
 def test_a_series_that_ended_is_stale_and_one_that_never_was_is_missing(
@@ -348,7 +361,7 @@ def test_metrics_of_one_command_share_one_run(tmp_path: Path, clock: HandClock) 
     answer = json.dumps({"values": {"snr": 27, "gain": None}})
     script = f"print({answer!r})\nopen({str(log)!r}, 'a').write('x')\n"
     fleet = command_fleet(tmp_path, script)
-    readings = asyncio.run(open_telemetry(fleet, clock).metrics.sample(fleet.by_name["c1"]))
+    readings = asyncio.run(sample(open_telemetry(fleet, clock), fleet))
     assert readings.sample.fresh("snr") == 27
     assert readings.metrics["gain"].freshness is Freshness.INVALID
     assert log.read_text() == "x"
@@ -404,9 +417,9 @@ def test_in_virtual_time_the_lab_stands_for_every_source(
         assert reading.temperature_k == Observed(Freshness.FRESH, 4.1, reading.t_s)
         assert reading.experiment is not None
         assert reading.experiment.freshness is Freshness.MISSING
-        sample = await telemetry.metrics.sample(fleet.by_name["c1"])
-        assert sample.sample.values == {"snr": 27.0}
-        assert sample.gaps == {"gain": "missing: the simulated lab has no such reading"}
+        readings = await sample(telemetry, fleet)
+        assert values(readings) == {"snr": 27.0}
+        assert readings.gaps == {"gain": "missing: the simulated lab has no such reading"}
         states = [one.state for one in await telemetry.budgets.read()]
         assert states == [BudgetState.KEPT, BudgetState.UNKNOWN]
 

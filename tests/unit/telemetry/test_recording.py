@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cryofw.fleet import parse_fleet
-from cryofw.health import Heartbeat, MetricSample, reading_to_json
+from cryofw.health import Heartbeat, LabValue, MetricSample, reading_to_json
 from cryofw.telemetry import (
     HttpClient,
     NoSeries,
@@ -84,7 +84,14 @@ def test_the_readings_of_a_rollout(tmp_path: Path) -> None:
         Heartbeat(10.0, "ab"),
         MetricSample(30.0, {"snr": 27.0, "enob": math.nan}, 4000),
         MetricSample(60.0, {"snr": 27.0, "enob": 10.0}, 4000),
-        MetricSample(90.0, {"snr": 26.0, "enob": 10.0}, 5000),
+        MetricSample(
+            90.0,
+            {"snr": 26.0, "enob": 10.0},
+            5000,
+            {"gain": LabValue(3.0, 85.0)},
+            {"noise": "stale: 90 s old"},
+        ),
+        MetricSample(120.0, lab={"noise": LabValue(1.0, 119.0)}),
     ]
     lines = [{"d": "d1", "a": 1, "p": "soak", "n": 3} | reading_to_json(one) for one in readings]
     lines.insert(1, {"c": "cryo-1", "n": 3, "t": 11.0})
@@ -93,6 +100,8 @@ def test_the_readings_of_a_rollout(tmp_path: Path) -> None:
     assert list(recording.series["d1", "snr"]) == [(30.0, 27.0), (90.0, 26.0)]
     enob = recording.series["d1", "enob"]
     assert (len(enob), enob.invalid, enob.missing) == (2, 1, 1), "a repeated sample is stale"
+    assert list(recording.series["d1", "gain"]) == [(85.0, 3.0)], "the lab's have their own time"
+    assert recording.series["d1", "noise"].missing == 1
 
 
 @pytest.mark.parametrize(
