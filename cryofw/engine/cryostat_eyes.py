@@ -19,7 +19,7 @@ from cryofw.fleet import (
     TemperatureGuard,
     Thermal,
 )
-from cryofw.rollout import CryostatContract, GuardReading, GuardSource, Plan
+from cryofw.rollout import CryostatContract, GuardReading, Plan, PlannedSource
 from cryofw.rollout import cryostat_events as ce
 from cryofw.telemetry import (
     FREE,
@@ -183,7 +183,7 @@ def _cryostat(name: str, contract: CryostatContract) -> Cryostat:
     )
 
 
-def _source(source: GuardSource) -> Source:
+def _source(source: PlannedSource) -> Source:
     match source.kind:
         case "prometheus":
             return FromPrometheus(source.query, source.stale_s)

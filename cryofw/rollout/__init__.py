@@ -21,7 +21,7 @@ from cryofw.rollout.events import Ending, Event
 from cryofw.rollout.guard_contract import (
     CryostatContract,
     FridgeContract,
-    GuardSource,
+    PlannedSource,
     TemperatureContract,
 )
 from cryofw.rollout.guard_reading import GuardReading, guard_from_json, guard_to_json
@@ -47,12 +47,12 @@ __all__ = [
     "Event",
     "FridgeContract",
     "GuardReading",
-    "GuardSource",
     "History",
     "IllegalMove",
     "Plan",
     "PlanRefused",
     "PlannedDevice",
+    "PlannedSource",
     "PlannedStage",
     "Quarantine",
     "RollBackDevice",

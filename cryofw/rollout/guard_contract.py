@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class GuardSource:
-    """Where a guard reads; `kind` is prometheus, command or simulated.
+class PlannedSource:
+    """Where a guard or a metric of the lab reads; `kind`: prometheus, command or simulated.
 
     Attributes:
         query: PromQL, for prometheus.
@@ -41,7 +41,7 @@ class TemperatureContract:
         over_s: time over which the slope is measured, and for which all must be calm to thaw.
     """
 
-    source: GuardSource
+    source: PlannedSource
     max_rise_k: float
     limit_k: float | None = None
     hard_limit_k: float | None = None
@@ -53,7 +53,7 @@ class TemperatureContract:
 class FridgeContract:
     """Only a state in `base_stable` lets a flash through; `label` as in fleet.yaml."""
 
-    source: GuardSource
+    source: PlannedSource
     base_stable: tuple[str, ...]
     label: str = ""
 
@@ -76,6 +76,6 @@ class CryostatContract:
     every_s: float = 10.0
     temperature: TemperatureContract | None = None
     fridge: FridgeContract | None = None
-    experiment: GuardSource | None = None
+    experiment: PlannedSource | None = None
     hold_patience_s: float = 1800.0
     freeze_patience_s: float = 21600.0

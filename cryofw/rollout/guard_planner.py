@@ -1,21 +1,21 @@
-"""From fleet.yaml to the guards that a plan freezes, and to the control group that it keeps."""
+"""From fleet.yaml to the guards and sources that a plan freezes, and to its control groups."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryofw.fleet import FromCommand, FromPrometheus
+from cryofw.fleet import FromCommand, FromDevice, FromPrometheus
 from cryofw.rollout.guard_contract import (
     CryostatContract,
     FridgeContract,
-    GuardSource,
+    PlannedSource,
     TemperatureContract,
 )
 
 if TYPE_CHECKING:
-    from cryofw.fleet import Cryostat, Fleet, Prometheus, Source
+    from cryofw.fleet import Controller, Cryostat, Fleet, Prometheus, Source
 
 DEFAULT_EVERY_S = 10.0
 
@@ -39,11 +39,21 @@ def contracts_of(fleet: Fleet) -> dict[str, CryostatContract]:
 
 
 def prometheus_of(fleet: Fleet) -> Prometheus | None:
-    """The server of fleet.yaml; a CA file is named from where fleet.yaml was found."""
+    """The server of fleet.yaml; its CA file by its whole path: a resume may stand elsewhere."""
     server = fleet.prometheus
     if server is None or server.ca is None:
         return server
-    return replace(server, ca=str(PurePath(fleet.source_path).parent / server.ca))
+    beside = Path(fleet.source_path).absolute().parent
+    return replace(server, ca=str(beside / Path(server.ca).expanduser()))
+
+
+def lab_sources(controller: Controller) -> dict[str, PlannedSource]:
+    """Metric to its source, for each that the controller does not measure itself."""
+    return {
+        name: _source(metric.source)
+        for name, metric in controller.calibration.metrics.items()
+        if not isinstance(metric.source, FromDevice)
+    }
 
 
 def _contract(cryostat: Cryostat) -> CryostatContract | None:
@@ -73,13 +83,13 @@ def _contract(cryostat: Cryostat) -> CryostatContract | None:
     )
 
 
-def _source(source: Source) -> GuardSource:
+def _source(source: Source) -> PlannedSource:
     match source:
         case FromPrometheus():
-            return GuardSource(source.kind, query=source.query, stale_s=source.stale_s)
+            return PlannedSource(source.kind, query=source.query, stale_s=source.stale_s)
         case FromCommand():
-            return GuardSource(
+            return PlannedSource(
                 source.kind, run=source.run, stale_s=source.stale_s, timeout_s=source.timeout_s
             )
         case _:
-            return GuardSource(source.kind)
+            return PlannedSource(source.kind)

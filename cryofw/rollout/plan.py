@@ -16,7 +16,7 @@ from cryofw.errors import BadInput, VerificationFailed
 from cryofw.fleet import ErrorBudget, Prometheus, Reach, Window
 from cryofw.health import EvidenceContract
 from cryofw.release import Firmware
-from cryofw.rollout.guard_contract import CryostatContract
+from cryofw.rollout.guard_contract import CryostatContract, PlannedSource
 
 SCHEMA = "cryofw.plan/v1"
 
@@ -58,6 +58,7 @@ class PlannedDevice:
         last_good: the verified image behind that hash; None means no way back after confirm.
         way_back: whether `last_good` would still boot after the new firmware was confirmed.
         lease_ttl_s: seconds after which an abandoned test boot reverts by itself.
+        sources: metric to its source, for each that the lab measures and not the device.
     """
 
     name: str
@@ -72,6 +73,7 @@ class PlannedDevice:
     way_back: bool
     lease_ttl_s: float
     evidence: EvidenceContract
+    sources: Mapping[str, PlannedSource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

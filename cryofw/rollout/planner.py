@@ -14,7 +14,7 @@ from cryofw.errors import Refused
 from cryofw.fleet import CalibrationTest, FromDevice
 from cryofw.health import EvidenceContract, MetricContract, Worse
 from cryofw.image import Version
-from cryofw.rollout.guard_planner import contracts_of, prometheus_of, with_holdback
+from cryofw.rollout.guard_planner import contracts_of, lab_sources, prometheus_of, with_holdback
 from cryofw.rollout.plan import Connection, Plan, PlannedDevice, PlannedStage
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ def _device(
         way_back=last_good is not None and _boots_after(wish.release, last_good),
         lease_ttl_s=max(60.0, 6 * controller.heartbeat.every_s),
         evidence=_evidence(controller, stage),
+        sources=lab_sources(controller),
     )
 
 

@@ -16,7 +16,7 @@ from cryofw.errors import Refused
 from cryofw.fleet import ErrorBudget, Prometheus
 from cryofw.image import Algorithm
 from cryofw.journal import JOURNAL_NAME
-from cryofw.rollout import Ending, GuardSource, parse_plan
+from cryofw.rollout import Ending, PlannedSource, parse_plan
 from cryofw.rollout import cryostat_events as ce
 from cryofw.simulator import Happening
 from tests.flows.flash_observer import see_chips
@@ -301,8 +301,8 @@ def test_guards_budgets_and_their_server_survive_the_plan_file(room: Room) -> No
     contract = room.plan.guards["cryo-1"]
     assert contract.temperature is not None
     assert contract.fridge is not None
-    query = GuardSource("prometheus", query='t_kelvin{cryostat="cryo-1"}', stale_s=30.0)
-    command = GuardSource("command", run=("fridge", "cryo-1"), timeout_s=3.0)
+    query = PlannedSource("prometheus", query='t_kelvin{cryostat="cryo-1"}', stale_s=30.0)
+    command = PlannedSource("command", run=("fridge", "cryo-1"), timeout_s=3.0)
     guards = replace(
         contract,
         temperature=replace(contract.temperature, source=query, limit_k=4.5, slope_k_per_s=0.001),

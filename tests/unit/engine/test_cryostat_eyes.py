@@ -20,7 +20,7 @@ from cryofw.rollout import (
     CryostatContract,
     FridgeContract,
     GuardReading,
-    GuardSource,
+    PlannedSource,
 )
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout.guard_contract import TemperatureContract
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
     from cryofw.fleet import Cryostat
     from cryofw.rollout import Event
 
-SOURCE = GuardSource("simulated")
+SOURCE = PlannedSource("simulated")
 CONTRACT = CryostatContract(
     1.2,
     0.06,
     10,
-    TemperatureContract(GuardSource("prometheus", query="t_kelvin", stale_s=30), 0.15),
-    FridgeContract(GuardSource("command", run=("fridge",), timeout_s=3), ("7",), "state"),
+    TemperatureContract(PlannedSource("prometheus", query="t_kelvin", stale_s=30), 0.15),
+    FridgeContract(PlannedSource("command", run=("fridge",), timeout_s=3), ("7",), "state"),
     SOURCE,
 )
 PLAN = replace(a_plan(), guards={"cryo-a": CONTRACT})
@@ -199,8 +199,8 @@ def test_an_override_is_recorded_with_the_numbers_it_passes_over() -> None:
 
 
 def test_a_command_of_the_lab_is_run_and_its_numbers_are_seen() -> None:
-    def printing(text: str) -> GuardSource:
-        return GuardSource("command", run=(sys.executable, "-c", f"print({text!r})"))
+    def printing(text: str) -> PlannedSource:
+        return PlannedSource("command", run=(sys.executable, "-c", f"print({text!r})"))
 
     warm = TemperatureContract(printing('{"value": 4.02}'), 0.15)
     lease = printing('{"owner": "eve", "expires": "2100-01-01T00:00:00Z", "token": 7}')

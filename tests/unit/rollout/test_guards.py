@@ -19,8 +19,8 @@ from cryofw.rollout import (
     Event,
     FridgeContract,
     GuardReading,
-    GuardSource,
     Plan,
+    PlannedSource,
     RollBackDevice,
     Rollout,
     SafeDevice,
@@ -36,7 +36,7 @@ from cryofw.rollout.guard_contract import TemperatureContract
 from cryofw.rollout.guard_planner import with_holdback
 from tests.unit.rollout.test_rollout_core import NEW, OLD, Lab, a_plan
 
-SOURCE = GuardSource("simulated")
+SOURCE = PlannedSource("simulated")
 WARM = TemperatureContract(SOURCE, 0.15, slope_k_per_s=0.001, over_s=60)
 FRIDGE = FridgeContract(SOURCE, ("base-stable",))
 CONTRACT = CryostatContract(1.2, 0.06, 10, WARM)
