@@ -180,6 +180,43 @@ class CalibrationDocument(StrictDocument):
     metrics: dict[Name, MetricDocument] | None = Field(None, description="Metrics by name.")
 
 
+class CoefficientsDocument(StrictDocument):
+    """Who writes the calibration coefficients that a release carries.
+
+    `device` alone, the default: cryofw does, by SMP group 3.
+    """
+
+    command: Command | None = Field(
+        None,
+        description="Command of the lab, as a list of arguments; `${controller}`, `${cryostat}` "
+        "and `${stage}` are replaced. `read`, `set` or `restore` follows as its last argument, "
+        "the coefficients as JSON on its standard input; what it sets stays over a reset.",
+    )
+    device: Literal[True] | None = Field(None, description="The controller keeps them as settings.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value == "device":
+            return {"device": True}
+        context = {
+            "message": f"`{value}` writes no coefficients",
+            "hint": "write `device`, or {command: [COMMAND, ...]}",
+        }
+        raise PydanticCustomError("coefficients", "{message}", context)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The mapping, or the short form."""
+        mapping = handler.resolve_ref_schema(handler(core_schema))
+        description = mapping.pop("description", "")
+        return {"description": description, "anyOf": [{"const": "device"}, mapping]}
+
+
 class RetriesDocument(StrictDocument):
     """How often a request that got no answer is repeated."""
 
@@ -208,6 +245,7 @@ class SettingsDocument(StrictDocument):
     heartbeat: HeartbeatDocument | None = None
     reset: ResetDocument | None = None
     calibration: CalibrationDocument | None = None
+    coefficients: CoefficientsDocument | None = None
     retries: RetriesDocument | None = None
 
 

@@ -149,7 +149,10 @@ class Retries:
 
 @dataclass(frozen=True)
 class Controller:
-    """One controller. `hw` is its hardware id as lower-case hex; `port` a device path or URL."""
+    """One controller. `hw` is its hardware id as lower-case hex; `port` a device path or URL.
+
+    `coefficient_command` writes its calibration coefficients; None: its SMP settings group.
+    """
 
     name: str
     cryostat: str
@@ -164,6 +167,7 @@ class Controller:
     owner: str | None = None
     slot_size: int | None = None
     boot_time_s: float = 5.0
+    coefficient_command: tuple[str, ...] | None = None
 
     @property
     def is_simulated(self) -> bool:
@@ -214,10 +218,11 @@ class SimulatedMetric:
 
 @dataclass(frozen=True)
 class Simulation:
-    """The simulated lab behind `sim://` ports."""
+    """The simulated lab behind `sim://` ports; `coefficients` are its settings when delivered."""
 
     seed: int = 1
     metrics: Mapping[str, SimulatedMetric] = field(default_factory=dict, hash=False)
+    coefficients: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

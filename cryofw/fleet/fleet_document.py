@@ -10,7 +10,15 @@ from pydantic_core import PydanticCustomError
 from cryofw.fleet import quantity
 from cryofw.fleet.controller_document import CryostatDocument, DefaultsDocument
 from cryofw.fleet.source_document import ErrorBudgetDocument, TelemetryDocument
-from cryofw.fleet.strict_document import Duration, Name, Number, Share, StrictDocument, Text
+from cryofw.fleet.strict_document import (
+    Duration,
+    Name,
+    Number,
+    SettingName,
+    Share,
+    StrictDocument,
+    Text,
+)
 from cryofw.fleet.window import read_cron, read_zone
 
 
@@ -98,6 +106,12 @@ class SimulationDocument(StrictDocument):
     seed: int = Field(1, ge=0, le=2**63 - 1, description="Same seed, same run, to the last byte.")
     metrics: dict[Name, SimulatedMetricDocument] = Field(
         default_factory=dict, description="By the names used in `calibration`."
+    )
+    coefficients: dict[SettingName, Number] = Field(
+        default_factory=dict,
+        description="Settings that simulated controllers know (SMP group 3, 32-bit floats), with "
+        "the values they are delivered with; without any they have no such group.",
+        examples=[{"readout/gain": 1.0}],
     )
 
 

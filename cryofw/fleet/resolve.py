@@ -99,10 +99,14 @@ class Resolver:
         reset = self._reset(layers, cryostat, name)
         calibration = self.calibrations.contract(layers, cryostat, name)
         retries = layers.read("retries", controllers.RetriesDocument)
+        coefficients = layers.read("coefficients", controllers.CoefficientsDocument)
         settings = self._plain_settings(layers)
         if written is None or settings is None or retries is None:
             return None
-        if heartbeat is None or reset is None or calibration is None:
+        if heartbeat is None or reset is None or calibration is None or coefficients is None:
+            return None
+        command = self._coefficient_command(layers, coefficients, cryostat, name)
+        if coefficients.command and command is None:
             return None
         board = settings.board or at_path(self.document.value, ("board",))
         return Controller(
@@ -119,7 +123,29 @@ class Resolver:
             owner=settings.owner,
             slot_size=settings.slot_size,
             boot_time_s=5.0 if settings.boot_time is None else settings.boot_time,
+            coefficient_command=command,
         )
+
+    def _coefficient_command(
+        self,
+        layers: Layers,
+        written: controllers.CoefficientsDocument,
+        cryostat: str,
+        name: str,
+    ) -> tuple[str, ...] | None:
+        if written.command is None:
+            return None
+        path = layers.origin("coefficients", "command")
+        if written.device:
+            message = "either the device keeps its coefficients or the command does"
+            self._problem(path, message, "write `device`, or {command: [...]}", on_key=True)
+        thermal = layers.read("thermal", controllers.ThermalDocument)
+        values = {
+            "controller": name,
+            "cryostat": cryostat,
+            "stage": (thermal.stage if thermal else None) or "",
+        }
+        return self.sources.fill_command(written.command, values, path, "command")
 
     def _plain_settings(self, layers: Layers) -> controllers.SettingsDocument | None:
         plain = {
@@ -193,7 +219,7 @@ class Resolver:
         metrics = {
             name: SimulatedMetric(one.nominal, one.noise) for name, one in written.metrics.items()
         }
-        return Simulation(written.seed, metrics)
+        return Simulation(written.seed, metrics, dict(written.coefficients))
 
 
 def _retries(written: controllers.RetriesDocument) -> Retries:

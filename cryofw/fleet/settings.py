@@ -18,7 +18,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 LAYERED = (
     "board", "baud", "boot_time", "slot_size", "owner",
-    "heartbeat", "reset", "thermal", "guards", "calibration", "retries",
+    "heartbeat", "reset", "thermal", "guards", "calibration", "coefficients",
+    "retries",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ Slope = Annotated[float, BeforeValidator(quantity.SLOPE.read), _quantity(quantit
 Share = Annotated[float, BeforeValidator(quantity.read_share), _quantity(quantity.PERCENT)]
 Size = Annotated[int, BeforeValidator(quantity.read_size), _quantity(quantity.SIZE)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+SettingName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$", max_length=64)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
 PositiveNumber = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e12)]

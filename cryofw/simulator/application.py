@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from cryofw.simulator import cryo_group, image_group, image_upload, lease, os_group
+from cryofw.simulator import (
+    cryo_group,
+    image_group,
+    image_upload,
+    lease,
+    os_group,
+    settings_group,
+)
 from cryofw.simulator.failure import NOT_SUPPORTED, Answer, Failure, refusal_body
 from cryofw.simulator.reply import encode_reply
 from cryofw.smp import (
@@ -42,6 +49,12 @@ _HANDLERS: Mapping[tuple[int, int, int], Handler] = {
     (Group.IMAGE, 5, _WRITE): image_group.erase,
     (Group.STATISTICS, 0, _READ): os_group.statistics,
     (Group.STATISTICS, 1, _READ): os_group.statistics_list,
+    (Group.SETTINGS, 0, _READ): settings_group.read_value,
+    (Group.SETTINGS, 0, _WRITE): settings_group.write_value,
+    (Group.SETTINGS, 1, _WRITE): settings_group.delete_value,
+    (Group.SETTINGS, 2, _WRITE): settings_group.commit,
+    (Group.SETTINGS, 3, _READ): settings_group.load,
+    (Group.SETTINGS, 3, _WRITE): settings_group.save,
     (Group.CRYO, 0, _READ): cryo_group.heartbeat,
     (Group.CRYO, 1, _READ): cryo_group.metrics,
     (Group.CRYO, 2, _READ): cryo_group.read_calibration,
@@ -58,6 +71,11 @@ _GUARDED = frozenset(
         (Group.IMAGE, 0, _WRITE),
         (Group.IMAGE, 1, _WRITE),
         (Group.IMAGE, 5, _WRITE),
+        (Group.SETTINGS, 0, _WRITE),
+        (Group.SETTINGS, 1, _WRITE),
+        (Group.SETTINGS, 2, _WRITE),
+        (Group.SETTINGS, 3, _READ),
+        (Group.SETTINGS, 3, _WRITE),
         (Group.CRYO, 2, _WRITE),
         (Group.CRYO, 3, _WRITE),
     }
@@ -105,8 +123,10 @@ class ApplicationServer:
         if header.length > len(request.payload):
             return Failure(MgmtCode.CORRUPT)
         key = (header.group, header.command, header.op)
-        self._changed = self._changed or header.op != _READ
+        self._changed = self._changed or header.op != _READ or header.group == Group.SETTINGS
         if header.group == Group.CRYO and not self._board.spec.profile.cryo_group:
+            return NOT_SUPPORTED
+        if header.group == Group.SETTINGS and not settings_group.supported(self._board):
             return NOT_SUPPORTED
         if key == (Group.CRYO, _LEASE_COMMAND, _WRITE):
             return lease.write_lease(self._board, request.body, session)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryofw.simulator.firmware import Firmware
+from cryofw.simulator.settings_group import applied_value
 from cryofw.simulator.slot_image import SlotError, SlotImage, read_slot_image
 from cryofw.simulator.trailer import SwapType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cryofw.simulator.firmware import Shift
+    from cryofw.simulator.firmware import Need, Shift
     from cryofw.simulator.flash import FlashArea
     from cryofw.simulator.mcuboot import Bootloader
     from cryofw.simulator.physics import HeatedStage, MetricModel
@@ -79,7 +81,14 @@ class Board:
         for since_s, fault in self.shifts:
             if fault.metric == name:
                 shift += fault.at(t_s - since_s)
+        need = self.firmware.need
+        if need is not None and need.metric == name and not self._is_met(need):
+            shift += need.by
         return self.model.value(name, t_s, rise_k=self.stage.rise_k(t_s), shift=shift)
+
+    def _is_met(self, need: Need) -> bool:
+        applied = applied_value(self, need.setting)
+        return applied is not None and math.isclose(applied, need.value, rel_tol=1e-6)
 
     def metric_names(self) -> list[str]:
         """All metrics of the device."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cryofw.smp import CryoCode, Group, ImageCode, MgmtCode, OsCode
+from cryofw.smp import CryoCode, Group, ImageCode, MgmtCode, OsCode, SettingsCode
 
 GENERIC = -1
 
@@ -43,6 +43,11 @@ _IMAGE_V1: Mapping[int, int] = {
 _V1: Mapping[int, Mapping[int, int]] = {
     Group.OS: {OsCode.INVALID_FORMAT: MgmtCode.INVALID_VALUE},
     Group.IMAGE: _IMAGE_V1,
+    Group.SETTINGS: {
+        SettingsCode.KEY_TOO_LONG: MgmtCode.INVALID_VALUE,
+        SettingsCode.KEY_NOT_FOUND: MgmtCode.NO_ENTRY,
+        SettingsCode.READ_NOT_SUPPORTED: MgmtCode.NO_ENTRY,
+    },
     Group.CRYO: {
         CryoCode.INVALID_VALUE: MgmtCode.INVALID_VALUE,
         CryoCode.LEASE_HELD: MgmtCode.ACCESS_DENIED,

@@ -7,7 +7,11 @@ An image without a (readable) marker is a good firmware.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MARKER = b"CRYOFW-SIM\x00"
 
@@ -31,12 +35,24 @@ class Shift:
 
 
 @dataclass(frozen=True)
+class Need:
+    """A metric that moves by `by` unless the coefficient `setting` has the value `value`."""
+
+    setting: str
+    value: float
+    metric: str
+    by: float
+
+
+@dataclass(frozen=True)
 class Firmware:
     """Behaviour of one image; the defaults are a good firmware.
 
     `hang_s`: seconds after the boot at which it stops answering. `watchdog`: whether it armed
     the watchdog, which then resets a hung device. `boot_loop`: number of boots that crash before
-    one succeeds. `drop_beats`: share of heartbeats that get no answer.
+    one succeeds. `drop_beats`: share of heartbeats that get no answer. `need`: the coefficient it
+    was calibrated with. `settings`: further settings that it knows, with their values if none is
+    stored. `settings_group`: it was built with SMP group 3. `keeps_settings`: its storage works.
     """
 
     version: str = ""
@@ -45,6 +61,10 @@ class Firmware:
     boot_loop: int = 0
     shift: Shift | None = None
     drop_beats: float = 0.0
+    need: Need | None = None
+    settings: Mapping[str, float] = field(default_factory=dict, hash=False)
+    settings_group: bool = True
+    keeps_settings: bool = True
 
 
 def _number(value: object, default: float = 0.0) -> float:
@@ -60,6 +80,19 @@ def _shift(value: object) -> Shift | None:
         after_s=_number(value.get("after_s")),
         ramp_s=_number(value.get("ramp_s")),
     )
+
+
+def _need(value: object) -> Need | None:
+    if not isinstance(value, dict):
+        return None
+    setting, metric = value.get("setting"), value.get("metric")
+    if not isinstance(setting, str) or not isinstance(metric, str):
+        return None
+    return Need(setting, _number(value.get("value")), metric, _number(value.get("by")))
+
+
+def _settings(value: object) -> dict[str, float]:
+    return {k: _number(v) for k, v in value.items()} if isinstance(value, dict) else {}
 
 
 def read_firmware(image: bytes) -> Firmware:
@@ -83,4 +116,8 @@ def read_firmware(image: bytes) -> Firmware:
         boot_loop=int(_number(fields.get("bootloop"))),
         shift=_shift(fields.get("shift")),
         drop_beats=_number(fields.get("drop_beats")),
+        need=_need(fields.get("need")),
+        settings=_settings(fields.get("settings")),
+        settings_group=fields.get("settings_group") is not False,
+        keeps_settings=fields.get("keeps_settings") is not False,
     )

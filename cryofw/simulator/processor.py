@@ -14,6 +14,7 @@ from cryofw.simulator.firmware import Firmware, read_firmware
 from cryofw.simulator.flash import PowerCut, PowerLostError
 from cryofw.simulator.ram import Mode, ResetCause
 from cryofw.simulator.recovery import RecoveryServer
+from cryofw.simulator.settings_group import load_values
 from cryofw.simulator.slot_image import SlotImage
 from cryofw.simulator.trailer import SwapType
 
@@ -48,14 +49,17 @@ class Processor:
 
     def resume(self) -> None:
         """Go on from RAM, as if the simulating process had never ended."""
-        match self.board.ram.mode:
-            case Mode.BOOTING if not {"window", "app"} & self.board.ram.timers.keys():
-                self._run_bootloader(SwapType(self.board.ram.planned_swap))
+        ram = self.board.ram
+        match ram.mode:
+            case Mode.BOOTING if not {"window", "app"} & ram.timers.keys():
+                self._run_bootloader(SwapType(ram.planned_swap))
             case Mode.BOOTING | Mode.RECOVERY:
                 self.server = RecoveryServer(self.board)
             case Mode.APPLICATION | Mode.HUNG:
                 self.server = ApplicationServer(self.board)
                 self.board.firmware = self._read_firmware()
+                if not ram.settings.running:
+                    load_values(self.board)  # it was delivered so
             case Mode.OFF | Mode.DEAD:
                 pass
 
@@ -146,6 +150,7 @@ class Processor:
         ram.started_s = now_s
         self.server = ApplicationServer(board)
         firmware = board.firmware = self._read_firmware()
+        load_values(board)
         self._log(f"*** Booting Zephyr OS build {board.spec.profile.build} ***")
         image = board.image(0)
         name = image.hash.hex() if isinstance(image, SlotImage) else ""

@@ -58,6 +58,18 @@ class Lease:
 
 
 @dataclass
+class Settings:
+    """Values by name, in hex: as written, as in effect, and as kept in the settings partition.
+
+    `stored` outlives resets and power cuts; it lies in flash, beside the slots.
+    """
+
+    running: dict[str, str] = field(default_factory=dict)
+    applied: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class Ram:
     """State of one device beside its flash; times in seconds of the lab's clock.
 
@@ -79,6 +91,7 @@ class Ram:
     upload: Upload = field(default_factory=Upload)
     recovery: Upload = field(default_factory=Upload)
     lease: Lease = field(default_factory=Lease)
+    settings: Settings = field(default_factory=Settings)
 
     def clear(self, *, power_lost: bool) -> None:
         """Forget what a reset forgets; a power cut also loses the lease (kept in retained RAM)."""
@@ -86,6 +99,7 @@ class Ram:
         self.upload, self.recovery = Upload(), Upload()
         self.calibration_id, self.calibration_s = 0, -1.0
         self.safe = False
+        self.settings = Settings(stored=self.settings.stored)
         if power_lost:
             self.timers = {}
             self.lease = Lease(highest_token=self.lease.highest_token)
@@ -109,6 +123,7 @@ class Ram:
                     values[key] = bytes.fromhex(values[key])
             fields[name] = kind(**values)
         fields["mode"] = Mode(fields["mode"])
+        fields["settings"] = Settings(**fields.get("settings", {}))
         return cls(**fields)
 
 

@@ -104,7 +104,9 @@ class ControllerSpec:
     """One simulated controller: its identity, its chip, how it was built and what it measures.
 
     `slot_size`, `sector_size` and `write_size` in bytes; `watchdog_s` is the watchdog's timeout.
-    `paced` makes bytes take their time at the baud rate of the port.
+    `paced` makes bytes take their time at the baud rate of the port. `settings` are what every
+    firmware of it knows in SMP group 3, with the values it was delivered with; without any, and
+    without the firmware's own, it has no such group.
     """
 
     name: str
@@ -125,6 +127,7 @@ class ControllerSpec:
     metrics: Mapping[str, MetricSpec] = field(
         default_factory=lambda: dict(DEFAULT_METRICS), hash=False
     )
+    settings: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def hardware_id(self) -> bytes:
@@ -180,6 +183,7 @@ def spec_of_fleet(fleet: Fleet) -> LabSpec:
             slot_size=one.slot_size or 512 * 1024,
             watchdog=one.reset.watchdog,
             metrics=metrics,
+            settings=dict(fleet.simulation.coefficients),
         )
         for one in fleet.controllers
         if one.is_simulated
