@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from cryofw.engine.site import is_simulated
+from cryofw.engine.site import SCHEME, is_simulated
 from cryofw.errors import Refused
 from cryofw.fleet import (
     Cryostat,
@@ -48,11 +48,17 @@ _FOREVER_S = 1e12
 
 
 class LabReadings:
-    """A simulated lab in place of every source."""
+    """A simulated lab in place of every source.
 
-    def __init__(self, lab: SimulatedLab, clock: Clock) -> None:
+    Args:
+        lab: the lab; its clock and `clock` go alike.
+        names: controller to its name in the lab, if that is another.
+    """
+
+    def __init__(self, lab: SimulatedLab, clock: Clock, names: Mapping[str, str]) -> None:
         self._lab = lab
         self._clock = clock
+        self._names = names
 
     def temperature_k(self, cryostat: str) -> float | None:
         """See `SimulatedReadings`."""
@@ -72,9 +78,9 @@ class LabReadings:
         owner, left_s, token = lease
         return ExperimentLease(owner, self._clock.now().timestamp() + left_s, token)
 
-    def metrics(self, controller: str) -> Mapping[str, float]:  # noqa: ARG002  # the port's
-        """See `SimulatedReadings`: the devices themselves give all of them."""
-        return {}
+    def metrics(self, controller: str) -> Mapping[str, float]:
+        """See `SimulatedReadings`: what instruments beside the controller would show."""
+        return self._lab.measure(self._names.get(controller, controller))
 
     def error_budget(self, name: str) -> float | None:
         """See `SimulatedReadings`."""
@@ -106,12 +112,13 @@ class CryostatEyes:
 
 
 def open_plan_telemetry(plan: Plan, site: Site) -> Telemetry | None:
-    """The sources of a plan's guards and error budgets; None if it has none.
+    """The sources of a plan's guards, metrics and error budgets; None if it has none.
 
     Raises:
         AccessDenied, BadInput: as `open_telemetry`.
     """
-    if not plan.guards and not plan.error_budgets:
+    measured = any(device.sources for device in plan.devices.values())
+    if not plan.guards and not plan.error_budgets and not measured:
         return None
     fleet = Fleet(
         plan.lab,
@@ -121,7 +128,8 @@ def open_plan_telemetry(plan: Plan, site: Site) -> Telemetry | None:
         prometheus=plan.prometheus,
         error_budgets=plan.error_budgets,
     )
-    lab = None if site.lab is None else LabReadings(site.lab, site.clock)
+    names = {n: p.removeprefix(SCHEME) for n, p in plan.ports.items() if p.startswith(SCHEME)}
+    lab = None if site.lab is None else LabReadings(site.lab, site.clock, names)
     if lab is not None and is_simulated(plan.ports.values()):
         return simulated_telemetry(fleet, site.clock, lab)
     return open_telemetry(fleet, site.clock, lab=lab)
@@ -174,16 +182,19 @@ def _cryostat(name: str, contract: CryostatContract) -> Cryostat:
         Thermal("", 0.0, 0.0, 0.0, 0.0),
         (),
         Guards(
-            None if warm is None else TemperatureGuard(_source(warm.source)),
+            None if warm is None else TemperatureGuard(source_of(warm.source)),
             None
             if fridge is None
-            else FridgeGuard(_source(fridge.source), fridge.base_stable, fridge.label or None),
-            None if contract.experiment is None else ExperimentGuard(_source(contract.experiment)),
+            else FridgeGuard(source_of(fridge.source), fridge.base_stable, fridge.label or None),
+            None
+            if contract.experiment is None
+            else ExperimentGuard(source_of(contract.experiment)),
         ),
     )
 
 
-def _source(source: PlannedSource) -> Source:
+def source_of(source: PlannedSource) -> Source:
+    """As telemetry takes it."""
     match source.kind:
         case "prometheus":
             return FromPrometheus(source.query, source.stale_s)

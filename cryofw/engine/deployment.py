@@ -11,6 +11,7 @@ from cryofw.device import DeviceSilent, DeviceUnreachable
 from cryofw.engine.cryostat_eyes import CryostatEyes, open_plan_telemetry, require_budgets
 from cryofw.engine.engine import Engine
 from cryofw.engine.hands import DeviceHands
+from cryofw.engine.lab_metrics import LabMetrics
 from cryofw.engine.lease_keeper import LeaseKeeper
 from cryofw.engine.site import unwrap
 from cryofw.errors import CryofwError, Refused
@@ -188,7 +189,8 @@ class Deployment:
                 events = [first, *await require_budgets(telemetry, overrides)]
             if fresh:
                 self.home.save_plan(self.plan)
-            hands = self._hands(site, rollout, token=journal.size + 1)
+            lab = LabMetrics(self.plan, telemetry.metrics, site.clock) if telemetry else None
+            hands = self._hands(site, rollout, lab, token=journal.size + 1)
             self._engine = Engine(
                 rollout,
                 journal,
@@ -204,6 +206,9 @@ class Deployment:
                 await self._engine.run(events)
             except BaseExceptionGroup as group:
                 raise unwrap(group) from group
+            finally:
+                if lab is not None:
+                    await lab.close()
             return rollout.state
 
     def _require_images(self) -> None:
@@ -242,7 +247,9 @@ class Deployment:
                 f"or end it with `cryofw abort {other.rollout}`",
             )
 
-    def _hands(self, site: Site, rollout: Rollout, token: int) -> DeviceHands:
+    def _hands(
+        self, site: Site, rollout: Rollout, lab: LabMetrics | None, token: int
+    ) -> DeviceHands:
         drivers: dict[str, DeviceDriver] = {
             name: site.driver(name, planned.connection, hw=planned.hw, board=planned.board)
             for name, planned in self.plan.devices.items()
@@ -260,6 +267,7 @@ class Deployment:
             site.clock,
             leases=leases,
             note=self._note,
+            lab=lab,
             resumed=resumed,
             frozen=lambda cryostat: _why_frozen(rollout.state, cryostat),
             on_progress=self.on_progress,

@@ -63,7 +63,13 @@ class Hands(Protocol):
         """One heartbeat, renewing the device's lease when it is due."""
 
     async def metrics(self, device: str) -> MetricSample:
-        """One sample of the calibration metrics; without values if the device gives none."""
+        """One sample of the metrics that the device measures; without values if it gives none."""
+
+    async def lab_metrics(self, device: str) -> MetricSample | None:
+        """The same of what the lab measures of it; None if that is nothing.
+
+        It does not touch the device, and may take as long as a sample lasts.
+        """
 
     async def let_go(self, device: str, *, release: bool) -> None:
         """Close the line; before that give back the lease, if it is to be released."""
@@ -118,6 +124,7 @@ class Engine:
         self._lines: dict[str, asyncio.Lock] = {}
         self._wanted: set[str] = set()
         self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._samples: dict[str, asyncio.Task[None]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._commands: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -152,7 +159,8 @@ class Engine:
                         self._requests.remove(request)
             finally:
                 poll.cancel()
-                for task in (*self._watchers.values(), *self._looks.values(), *self._commands):
+                watching = (*self._watchers.values(), *self._samples.values())
+                for task in (*watching, *self._looks.values(), *self._commands):
                     task.cancel()
         self._readings.flush()
         self._journal.checkpoint()
@@ -273,11 +281,35 @@ class Engine:
                 next_beat_s = max(next_beat_s + contract.heartbeat_every_s, now_s)
             if contract.metrics and now_s >= next_sample_s:
                 if self._rollout.measured(name):
-                    await self._read(name, self._hands.metrics)
+                    if progress.planned.sources:
+                        self._begin_sample(name)
+                    else:
+                        await self._read(name, self._hands.metrics)
                 next_sample_s = max(next_sample_s + contract.sample_every_s, now_s)
             until_s = min(next_beat_s, next_sample_s) if contract.metrics else next_beat_s
             await self._sleep(name, until_s)
         del self._watchers[name]
+
+    def _begin_sample(self, name: str) -> None:
+        """Beside the heartbeats: a source of the lab may be slow."""
+        assert self._tasks is not None
+        if name not in self._samples:
+            task = self._tasks.create_task(self._sample(name), name=f"sample {name}")
+            self._samples[name] = task
+            task.add_done_callback(lambda _done: self._samples.pop(name))
+
+    async def _sample(self, name: str) -> None:
+        """One sample, with what the lab measures."""
+        lab = asyncio.ensure_future(self._hands.lab_metrics(name))
+        try:
+            async with self._line(name):
+                if name not in self._wanted:
+                    return
+                reading = await self._hands.metrics(name)
+            beside = await lab
+        finally:
+            lab.cancel()
+        self.ask(e.ReadingTaken(name, reading if beside is None else reading.joined(beside)))
 
     async def _sleep(self, name: str, until_s: float) -> None:
         """Until the clock shows `until_s`, or the device is wanted anew."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cryofw.clock import Clock
     from cryofw.device import DeviceDriver
+    from cryofw.engine.lab_metrics import LabMetrics
     from cryofw.engine.lease_keeper import Find, LeaseKeeper
     from cryofw.release import ImageStore
     from cryofw.rollout import Plan, PlannedDevice
@@ -48,6 +49,7 @@ class DeviceHands:
         leases: who may write to the devices.
         note: puts an event into the journal before it returns.
         resumed: devices that an earlier process may have reset a moment ago.
+        lab: what measures beside the devices; None if no plan names a source.
         frozen: why a cryostat is frozen now; empty while it is not.
         on_progress: called with device, bytes the device has, and bytes in all.
     """
@@ -61,6 +63,7 @@ class DeviceHands:
         *,
         leases: LeaseKeeper,
         note: Callable[[e.Event], None],
+        lab: LabMetrics | None = None,
         resumed: frozenset[str] = frozenset(),
         frozen: Callable[[str], str] = lambda _cryostat: "",
         on_progress: Callable[[str, int, int], None] = lambda _device, _sent, _total: None,
@@ -71,6 +74,7 @@ class DeviceHands:
         self._clock = clock
         self._leases = leases
         self._note = note
+        self._lab = lab
         self._resumed = set(resumed)
         self._frozen = frozen
         self._on_progress = on_progress
@@ -132,13 +136,27 @@ class DeviceHands:
 
     async def metrics(self, device: str) -> MetricSample:
         """See `Hands.metrics`."""
-        names = [metric.name for metric in self._plan.devices[device].evidence.metrics]
+        planned = self._plan.devices[device]
+        names = [m.name for m in planned.evidence.metrics if m.name not in planned.sources]
+        if not names:
+            return MetricSample(self._now_s())
         try:
             reading = await self._driver(device).metrics(names)
-        except CryofwError:
-            return MetricSample(self._now_s())
-        missing = dict.fromkeys(reading.not_numbers, math.nan)
-        return MetricSample(self._now_s(), {**reading.values, **missing}, reading.t_ms)
+        except CryofwError as error:
+            gaps = dict.fromkeys(names, f"unavailable: {error.what}")
+            return MetricSample(self._now_s(), gaps=gaps)
+        broken = dict.fromkeys(reading.not_numbers, math.nan)
+        gaps = dict.fromkeys(names, "stale: the device's own time stands still")
+        if reading.fresh:
+            gaps = dict.fromkeys(reading.missing, "missing: the device has no such metric")
+            gaps |= dict.fromkeys(broken, "invalid: the device gives no number")
+        return MetricSample(self._now_s(), {**reading.values, **broken}, reading.t_ms, gaps=gaps)
+
+    async def lab_metrics(self, device: str) -> MetricSample | None:
+        """See `Hands.lab_metrics`."""
+        if self._lab is None or not self._plan.devices[device].sources:
+            return None
+        return await self._lab.sample(device)
 
     async def let_go(self, device: str, *, release: bool) -> None:
         """See `Hands.let_go`."""

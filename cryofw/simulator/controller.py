@@ -145,6 +145,14 @@ class SimulatedController:
                 assert_never(fault)
         self._settle()
 
+    def measure(self) -> dict[str, float]:
+        """What instruments of the lab show of it: a device that does not run has no signal."""
+        if self.ram.mode is not Mode.APPLICATION:
+            return {}
+        now_s = self._ports.now_s()
+        values = {name: self.board.metric(name, now_s) for name in self.board.metric_names()}
+        return {name: value for name, value in values.items() if value is not None}
+
     # -- the line
 
     def receive(self, data: bytes, session: int = 0) -> None:

@@ -204,6 +204,13 @@ class SimulatedLab:
             self._stages[cryostat] = self._load_stage(cryostat)
         return self._stages[cryostat]
 
+    def measure(self, name: str) -> dict[str, float]:
+        """What instruments beside a device show of it now; nothing while it does not run.
+
+        Raises UnknownPort as `controller` does.
+        """
+        return self.controller(name).measure()
+
     def power_cycle(self, name: str, off_s: float = 1.0) -> None:
         """Do what a power hook does; raises UnknownPort as `controller` does."""
         self.controller(name).power_cycle(off_s)

@@ -102,6 +102,7 @@ class SourceReader:
         run: Callable[[FromCommand], Awaitable[object]] | None = None,
     ) -> Observed[T]:
         stamp_s: float | None
+        asked_s = self._now_s()
         try:
             if isinstance(source, FromPrometheus):
                 found = await self._found(source)
@@ -111,7 +112,8 @@ class SourceReader:
                 document = await (run or run_command)(source)
                 stamped = of_document(document, " ".join(source.run))
                 value, stamp_s = stamped.value, stamped.t_s
-                t_s = self._now_s() if stamp_s is None else stamp_s
+                # It may have measured at any moment since it was asked, not when it was done.
+                t_s = asked_s if stamp_s is None else stamp_s
         except _NothingFresh as nothing:
             return Observed(nothing.freshness, why=str(nothing))
         except SOURCE_ERRORS as error:
