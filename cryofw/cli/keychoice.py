@@ -14,6 +14,7 @@ from cryofw.keys import (
     Purpose,
     Signer,
     environment_passphrase,
+    environment_pin,
     file_passphrase,
     first_of,
     load_file_signer,
@@ -42,6 +43,22 @@ def passphrase_source(file: Path | None) -> PassphraseSource:
     return first_of(environment_passphrase(), prompted_passphrase)
 
 
+def prompted_pin(name: str) -> bytes | None:
+    """Ask the person at the terminal for a token's PIN; None where there is none."""
+    if not sys.stdin.isatty():
+        return None
+    try:
+        text: str = click.prompt(f"PIN of the token of key {name}", hide_input=True, err=True)
+    except click.Abort as error:
+        raise Interrupted("no PIN was entered") from error
+    return text.encode()
+
+
+def pin_source() -> PassphraseSource:
+    """The environment, then the person at the terminal; a pin-source in the URI comes first."""
+    return first_of(environment_pin(), prompted_pin)
+
+
 def open_image_signer(key: str | None, keyring: Path, passphrase: PassphraseSource) -> Signer:
     """Open the key that signs an image.
 
@@ -60,7 +77,27 @@ def open_image_signer(key: str | None, keyring: Path, passphrase: PassphraseSour
 
     ring = load_keyring(keyring)
     name = ring.choose(Purpose.IMAGE).name if key is None else key
-    return ring.signer(name, Purpose.IMAGE, passphrase)
+    return ring.signer(name, Purpose.IMAGE, passphrase, pin_source())
+
+
+def image_public_key(key: str | None, keyring: Path) -> PublicKey:
+    """Return the public half of the key that signs an image elsewhere.
+
+    Args:
+        key: name in the keyring, path of a public PEM file, or None for the only image key.
+        keyring: path of the keyring; not read for a PEM file.
+
+    Raises:
+        KeyringError, KeyFileError, ImageError: a key that cannot be read.
+        KeyRefused: a named key that is not for images.
+    """
+    if key is not None and _is_path(key):
+        return read_public_key(Path(key))
+    from cryofw.keys import load_keyring
+
+    ring = load_keyring(keyring)
+    name = ring.choose(Purpose.IMAGE).name if key is None else key
+    return ring.public_key(name, Purpose.IMAGE)
 
 
 def trusted_image_keys(keys: tuple[str, ...], keyring: Path) -> dict[str, PublicKey]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.keychoice import new_passphrase
-from cryofw.cli.newkey import add_key, check_name, default_algorithm
+from cryofw.cli.newkey import add_key, add_token_key, check_name, default_algorithm
 from cryofw.cli.options import json_option, keyring_option, passphrase_option
 from cryofw.cli.output import Output, Status
+from cryofw.errors import UsageError
 from cryofw.image import Algorithm
 from cryofw.keys import Purpose, load_keyring
 
@@ -69,6 +70,39 @@ def generate(
     output.line(f"  fingerprint {entry.public_key.key_hash.hex()}")
     private = keyring.parent / entry.uri.removeprefix("file:")
     output.line(f"  entered into {keyring}; keep {private} secret")
+
+
+@keys.command("add")
+@click.argument("name")
+@click.option("--uri", required=True, help="Where the private half is: pkcs11:token=...;object=...")
+@click.option(
+    "--purpose",
+    type=click.Choice([str(purpose) for purpose in Purpose]),
+    required=True,
+    help="What it will sign; a key serves one purpose.",
+)
+@keyring_option
+@json_option
+def add(name: str, uri: str, purpose: str, keyring: Path, as_json: bool) -> None:
+    """Enter a key that lies in a PKCS#11 token into the keyring, as NAME.
+
+    The public half is read from the token, without a PIN, and kept in keys/NAME.pub.pem. The
+    private half stays where it is.
+    """
+    if not uri.startswith("pkcs11:"):
+        raise UsageError(
+            f"cannot read the public half of {uri}",
+            why="only pkcs11: keys show it",
+            hint="write the entry with `public:` into the keyring yourself; keys.example shows it",
+        )
+    entry = add_token_key(keyring, name, Purpose(purpose), uri)
+    output = Output()
+    if as_json:
+        output.json(_as_json(entry))
+        return
+    output.status(Status.OK, "added", f"{name}: {entry.algorithm} for purpose {purpose}")
+    output.line(f"  fingerprint {entry.public_key.key_hash.hex()}")
+    output.line(f"  entered into {keyring}; its public half is keys/{name}.pub.pem")
 
 
 @keys.command("list")

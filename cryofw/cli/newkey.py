@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from cryofw.cli.file import write_file
 from cryofw.errors import CryofwError, UsageError
 from cryofw.image import Algorithm
-from cryofw.keys import Purpose, generate_key, parse_keyring, public_half, with_entry
+from cryofw.keys import (
+    Purpose,
+    create_file,
+    generate_key,
+    parse_keyring,
+    public_half,
+    token_public_key,
+    with_entry,
+)
 
 if TYPE_CHECKING:
     from cryofw.keys import KeyEntry
@@ -57,5 +65,30 @@ def add_key(
     except CryofwError:
         for half in (target.parent / path, public_half(target.parent / path)):
             half.unlink(missing_ok=True)
+        raise
+    return ring.entry(name)
+
+
+def add_token_key(keyring: Path, name: str, purpose: Purpose, uri: str) -> KeyEntry:
+    """Enter a key that lies in a token; its public half is read there and kept in `keys/`.
+
+    Raises:
+        UsageError: as `check_name`.
+        KeyringError: the keyring has mistakes or the name already, or the URI names no one key.
+        KeyFileError: the file of the public half exists already or cannot be written.
+        KeyServiceUnreachable: the token does not answer.
+    """
+    check_name(name)
+    target = keyring.resolve()
+    text = target.read_text("utf-8") if target.exists() else None
+    public = token_public_key(uri, target.parent)
+    path = Path("keys", f"{name}.pub.pem")
+    changed = with_entry(keyring, text, name, uri, purpose, public.algorithm, str(path))
+    create_file(target.parent / path, public.pem, 0o644)
+    try:
+        ring = parse_keyring(changed.encode(), target)
+        write_file(target, changed.encode(), force=text is not None)
+    except CryofwError:
+        (target.parent / path).unlink(missing_ok=True)
         raise
     return ring.entry(name)

@@ -1,7 +1,7 @@
 """Keys: a keyring names them, a signer signs with one, and each serves a single purpose.
 
-A key in a file needs cryptography only. Keys in tokens and services come through
-securesystemslib, YAML through PyYAML; both are imported when a keyring asks for them.
+A key in a file needs cryptography only. Keys in tokens come through python-pkcs11, those of
+services through securesystemslib, YAML through PyYAML; each is imported when a keyring asks for it.
 
 Names are imported from their module when they are first used, so that signing with a file does
 not pay for the keyring's reader.
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
         KeyRefused,
         KeyringError,
         KeyServiceUnreachable,
+        PinRefused,
+        TokenLocked,
+        TokenMissing,
     )
     from cryofw.keys.file_signer import FileSigner, load_file_signer
     from cryofw.keys.key_file import (
@@ -37,8 +40,11 @@ if TYPE_CHECKING:
         first_of,
         no_passphrase,
     )
+    from cryofw.keys.pin import environment_pin
     from cryofw.keys.purpose import Purpose
     from cryofw.keys.signer import Signer
+    from cryofw.keys.token import close_tokens
+    from cryofw.keys.token_signer import token_public_key
 
 __all__ = [
     "FileSigner",
@@ -50,10 +56,15 @@ __all__ = [
     "Keyring",
     "KeyringError",
     "PassphraseSource",
+    "PinRefused",
     "Purpose",
     "Signer",
+    "TokenLocked",
+    "TokenMissing",
+    "close_tokens",
     "create_file",
     "environment_passphrase",
+    "environment_pin",
     "file_passphrase",
     "first_of",
     "generate_key",
@@ -64,6 +75,7 @@ __all__ = [
     "public_half",
     "read_public_key",
     "read_secret_file",
+    "token_public_key",
     "with_entry",
 ]
 
@@ -77,10 +89,15 @@ _MODULES = {
     "Keyring": "keyring",
     "KeyringError": "errors",
     "PassphraseSource": "passphrase",
+    "PinRefused": "errors",
     "Purpose": "purpose",
     "Signer": "signer",
+    "TokenLocked": "errors",
+    "TokenMissing": "errors",
+    "close_tokens": "token",
     "create_file": "key_file",
     "environment_passphrase": "passphrase",
+    "environment_pin": "pin",
     "file_passphrase": "passphrase",
     "first_of": "passphrase",
     "generate_key": "key_file",
@@ -91,6 +108,7 @@ _MODULES = {
     "public_half": "key_file",
     "read_public_key": "key_file",
     "read_secret_file": "key_file",
+    "token_public_key": "token_signer",
     "with_entry": "addition",
 }
 

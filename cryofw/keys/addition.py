@@ -22,20 +22,29 @@ keys:
 
 
 def with_entry(
-    path: Path, text: str | None, name: str, uri: str, purpose: Purpose, algorithm: Algorithm
+    path: Path,
+    text: str | None,
+    name: str,
+    uri: str,
+    purpose: Purpose,
+    algorithm: Algorithm,
+    public: str | None = None,
 ) -> str:
     """Return a keyring's text with one more entry at its end.
 
     Args:
         path: of the keyring, for messages.
         text: its present text; None starts a new one.
-        name, uri, purpose, algorithm: the new entry.
+        name, uri, purpose, algorithm, public: the new entry.
 
     Raises:
         KeyringError: the text has mistakes, has the name already, or does not end with its
             `keys:` as a block of lines.
     """
-    line = f"{name}: {{uri: {_quoted(uri)}, purpose: {purpose}, algorithm: {algorithm}}}\n"
+    fields = f"uri: {_quoted(uri)}, purpose: {purpose}, algorithm: {algorithm}"
+    if public is not None:
+        fields += f", public: {_quoted(public)}"
+    line = f"{name}: {{{fields}}}\n"
     if text is None:
         return f"{_HEAD}  {line}"
     before, findings = parse_document(text.encode())

@@ -39,3 +39,15 @@ class KeyRefused(Refused):
 
 class KeyServiceUnreachable(Unreachable):
     """A token or key service that did not sign."""
+
+
+class PinRefused(KeyRefused):
+    """The token refused the PIN; it was tried once, because tokens count."""
+
+
+class TokenLocked(KeyRefused):
+    """The token's PIN is locked, or one wrong try away from it: a person has to see to it."""
+
+
+class TokenMissing(KeyServiceUnreachable):
+    """The token is not there."""

@@ -76,22 +76,32 @@ class Keyring:
             )
         return self.entries[names[0]]
 
-    def signer(self, name: str, purpose: Purpose, passphrase: PassphraseSource) -> Signer:
+    def signer(
+        self,
+        name: str,
+        purpose: Purpose,
+        passphrase: PassphraseSource,
+        pin: PassphraseSource | None = None,
+    ) -> Signer:
         """Open a private key to sign for `purpose`.
 
         Args:
             name: of the key.
             purpose: what will be signed.
             passphrase: asked only when the key needs one.
+            pin: the same for a token's PIN; without it, the environment is asked.
 
         Raises:
             KeyringError: no such key, or its private half is not that of its public half.
-            KeyRefused: the key is for another purpose, or others can read it.
+            KeyRefused: the key is for another purpose, others can read it, or its token refused
+                the PIN or is locked.
             KeyFileError: its file cannot be used.
             KeyServiceUnreachable: its token or service does not answer.
         """
         entry = self._for_purpose(name, purpose)
-        signer = open_signer(entry.uri, self.directory, name, purpose, entry.public_key, passphrase)
+        signer = open_signer(
+            entry.uri, self.directory, name, purpose, entry.public_key, passphrase, pin
+        )
         if signer.public_key != entry.public_key:
             raise KeyringError(
                 f"the two halves of the key {name!r} do not belong together",

@@ -32,6 +32,11 @@ _SCHEMES = {
 """securesystemslib's names; its PSS salt is as long as the digest, as MCUboot's is."""
 
 
+_EXTRAS = {"azurekms": "azurekms", "awskms": "awskms", "gcpkms": "gcpkms", "hsm": "hsm"}
+_EXTRAS |= {"hv": "vault", "tkey": "tkey"}
+"""Scheme -> the extra of securesystemslib that brings what its signer needs."""
+
+
 class LibrarySigner:
     """Signs with one of securesystemslib's signers; see `open_library_signer`."""
 
@@ -94,8 +99,13 @@ def open_library_signer(
         signer = Signer.from_priv_key_uri(uri, key, secret)
     except KeyFileError:
         raise
-    except UnsupportedLibraryError as error:
-        raise KeyringError(f"the key {name!r} needs another library", why=str(error)) from error
+    except (UnsupportedLibraryError, ImportError) as error:
+        extra = _EXTRAS.get(uri.partition(":")[0])
+        raise KeyringError(
+            f"the key {name!r} needs a library that is not installed",
+            why=str(error),
+            hint=f"pip install 'securesystemslib[{extra}]'" if extra else "",
+        ) from error
     except (ValueError, TypeError, OSError) as error:
         raise KeyringError(f"cannot open the key {name!r} at {uri}", why=str(error)) from error
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Key URIs: `file:` is built in; every other scheme is one of securesystemslib's signers."""
+"""Key URIs: `file:` and `pkcs11:` are ours; others are securesystemslib's signers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cryofw.keys.errors import KeyringError
 from cryofw.keys.file_signer import load_file_signer
 from cryofw.keys.key_file import public_half
+from cryofw.keys.pkcs11_uri import parse_pkcs11_uri
 
 if TYPE_CHECKING:
     from cryofw.image import PublicKey
@@ -25,16 +26,19 @@ def check_uri(uri: str) -> None:
     """Check the form of a key URI and that something can open its scheme.
 
     Raises:
-        KeyringError: not a URI, an unknown scheme, or a file on another host.
+        KeyringError: not a URI, an unknown scheme, a file on another host, or a pkcs11: URI
+            that is not as RFC 7512 says.
     """
     scheme, rest = _split(uri)
     if scheme == "file":
         _file_path(rest)
+    elif scheme == "pkcs11":
+        parse_pkcs11_uri(uri)
     elif scheme not in _LIBRARY_SCHEMES:
         from cryofw.keys.library_signer import library_schemes
 
         if scheme not in library_schemes():
-            known = ", ".join(sorted({"file", *_LIBRARY_SCHEMES}))
+            known = ", ".join(sorted({"file", "pkcs11", *_LIBRARY_SCHEMES}))
             raise KeyringError(f"unknown scheme {scheme!r} in the URI {uri!r}; known: {known}")
 
 
@@ -48,7 +52,10 @@ def public_path(uri: str, public: str | None, directory: Path) -> Path:
     if public is not None:
         return directory / public
     if scheme != "file":
-        raise KeyringError(f"a {scheme}: key needs `public:`, the path of its public key in PEM")
+        raise KeyringError(
+            f"a {scheme}: key needs `public:`, the path of its public key in PEM",
+            hint="`cryofw keys add` reads it from a token" if scheme == "pkcs11" else "",
+        )
     return public_half(directory / _file_path(rest))
 
 
@@ -59,8 +66,11 @@ def open_signer(
     purpose: Purpose,
     public_key: PublicKey,
     passphrase: PassphraseSource,
+    pin: PassphraseSource | None = None,
 ) -> Signer:
     """Open the private key behind a URI.
+
+    `passphrase` opens an encrypted file, `pin` a token (without it, the environment does).
 
     Raises:
         KeyringError: a URI that nothing can open.
@@ -69,6 +79,10 @@ def open_signer(
     scheme, rest = _split(uri)
     if scheme == "file":
         return load_file_signer(directory / _file_path(rest), name, purpose, passphrase)
+    if scheme == "pkcs11":
+        from cryofw.keys.token_signer import open_token_signer
+
+        return open_token_signer(uri, directory, name, purpose, public_key, pin)
 
     from cryofw.keys.library_signer import open_library_signer
 
