@@ -10,12 +10,13 @@ from cryofw.device.examination import Examiner
 from cryofw.device.lease import LeaseState, Tenancy
 from cryofw.device.link import Link
 from cryofw.device.power import CommandPowerHook, PowerHook
+from cryofw.device.settings import Settings
 from cryofw.device.trial import RestoreReport, Trial
 from cryofw.device.upload import Upload, UploadReport
 from cryofw.device.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -55,6 +56,7 @@ class DeviceDriver:
         self._boot = BootWatcher(target, self._link, self._examiner, clock, power)
         self._trial = Trial(target, self._link, self._examiner, self._boot)
         self._watch = Watch(target, self._link, self._examiner, clock)
+        self._settings = Settings(target, self._link, self._examiner, self._boot)
         self._tenancy = Tenancy(target, self._link, self._examiner)
         self._examiner.on_proven(self._tenancy.reassert)
 
@@ -213,6 +215,24 @@ class DeviceDriver:
     async def safe(self) -> None:
         """Put the front end into its safe state and see that it is. See `Watch.safe`."""
         await self._watch.safe()
+
+    async def read_settings(self, names: Iterable[str]) -> dict[str, bytes | None]:
+        """Read settings by name; None: the firmware does not know it. See `Settings.read`."""
+        return await self._settings.read(names)
+
+    async def apply_settings(
+        self, values: Mapping[str, bytes], running_hash: str, boot_id: int | None = None
+    ) -> None:
+        """Let settings take effect until the next reset. See `Settings.apply`."""
+        await self._settings.apply(values, running_hash, boot_id)
+
+    async def save_settings(self, values: Mapping[str, bytes], running_hash: str) -> None:
+        """Let settings take effect and stay. See `Settings.save`."""
+        await self._settings.save(values, running_hash)
+
+    async def restore_settings(self, values: Mapping[str, bytes | None], running_hash: str) -> None:
+        """Bring back settings as they were read before. See `Settings.restore`."""
+        await self._settings.restore(values, running_hash)
 
     async def read_lease(self) -> LeaseState | None:
         """Read who holds the lease; None without group 64."""

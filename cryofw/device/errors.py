@@ -102,6 +102,10 @@ class PowerHookFailed(DeviceStuck):
     """The power hook did not do its work."""
 
 
+class NoSettings(Refused):
+    """Its firmware has no settings group."""
+
+
 class LeaseRefused(Refused):
     """Another rollout holds the lease on the device."""
 

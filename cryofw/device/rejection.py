@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from cryofw.device.errors import RequestFailed
-from cryofw.smp import CryoCode, Group, ImageCode, MgmtCode
+from cryofw.smp import CryoCode, Group, ImageCode, MgmtCode, SettingsCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,23 @@ _CRYO: Final[Mapping[int, tuple[str, str]]] = {
     CryoCode.BUSY: ("it is busy with another run", "Try again when it has finished."),
 }
 
+_SETTINGS: Final[Mapping[int, tuple[str, str]]] = {
+    SettingsCode.KEY_TOO_LONG: (
+        "the name is too long for its firmware",
+        "CONFIG_MCUMGR_GRP_SETTINGS_NAME_LEN says how long it may be.",
+    ),
+    SettingsCode.KEY_NOT_FOUND: (
+        "its firmware knows no setting of this name",
+        "Is it spelt as in the firmware?",
+    ),
+    SettingsCode.ROOT_KEY_NOT_FOUND: (
+        "its firmware knows no setting of this name, or not with a value of this size",
+        "Do name and type match the firmware?",
+    ),
+    SettingsCode.READ_NOT_SUPPORTED: ("its firmware does not tell this setting", ""),
+    SettingsCode.WRITE_NOT_SUPPORTED: ("its firmware does not let this setting be changed", ""),
+}
+
 _GENERAL: Final[Mapping[int, tuple[str, str]]] = {
     MgmtCode.NO_MEMORY: ("it has no free buffer", "Does another program talk to it?"),
     MgmtCode.NOT_SUPPORTED: (
@@ -87,6 +104,8 @@ def rejection(device: str, doing: str, status: SmpStatus) -> RequestFailed:
 def _table(status: SmpStatus) -> Mapping[int, tuple[str, str]]:
     if status.group == Group.IMAGE:
         return _IMAGE
+    if status.group == Group.SETTINGS:
+        return _SETTINGS
     if status.group == Group.CRYO:
         return _CRYO
     return _GENERAL if status.group is None else {}
