@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.file import read_file, refuse_existing, write_file
-from cryofw.cli.keychoice import open_image_signer, passphrase_source
+from cryofw.cli.keychoice import image_public_key, open_image_signer, passphrase_source
 from cryofw.cli.options import PATH, force_option, json_option, keyring_option, passphrase_option
-from cryofw.cli.output import Output, Status
 from cryofw.cli.parameter import counter, dependencies, size, version
+from cryofw.cli.signreport import SignReport
 from cryofw.errors import BadInput, UsageError
 from cryofw.image import (
     ImageError,
     ImageOptions,
+    ImageRejected,
     Payload,
     TrailerLayout,
     attach,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal, TypeAlias, TypedDict, Unpack
 
-    from cryofw.image import Dependency, PayloadKind, Version
+    from cryofw.image import Dependency, PayloadKind, PublicKey, UnsignedImage, Version
     from cryofw.keys import Signer
 
     _Dependencies: TypeAlias = tuple[tuple[Dependency, ...], ...]
@@ -71,7 +72,7 @@ def sign_image(payload: Payload, options: ImageOptions, signer: Signer) -> tuple
 
 @click.command()
 @click.argument("firmware", metavar="IN", type=PATH)
-@click.argument("output", metavar="OUT", type=PATH)
+@click.argument("output", metavar="[OUT]", type=PATH, required=False)
 @click.option(
     "-v", "--version", type=version, required=True, help="Version a.b.c+d for the image header."
 )
@@ -106,14 +107,22 @@ def sign_image(payload: Payload, options: ImageOptions, signer: Signer) -> tuple
 @click.option(
     "-R", "--erased-value", type=size, default=0xFF, show_default="0xff", help="0 or 0xff."
 )
+@click.option(
+    "--to-sign", type=PATH, metavar="FILE", help="Write what is to be signed elsewhere, no OUT."
+)
+@click.option(
+    "--signature", type=PATH, metavar="FILE", help="Attach this signature, made elsewhere."
+)
 @force_option
 @json_option
 def sign(
     firmware: Path,
-    output: Path,
+    output: Path | None,
     key: str | None,
     keyring: Path,
     passphrase_file: Path | None,
+    to_sign: Path | None,
+    signature: Path | None,
     force: bool,
     as_json: bool,
     dependency: _Dependencies,
@@ -122,9 +131,13 @@ def sign(
     """Sign the firmware IN (.bin, .hex or .elf) and write the MCUboot image OUT.
 
     The signature is checked before OUT is written.
+
+    For a key that this computer cannot reach: first `cryofw sign IN --to-sign FILE ...`, then
+    sign FILE where the key is, then the same command with OUT and `--signature FILE2` instead.
+    Both need only the public key.
     """
-    _check_output(output)
-    refuse_existing(output, force=force)
+    target = _target(output, to_sign, signature)
+    refuse_existing(target, force=force)
     payload = read_payload(read_file(firmware, "firmware"), _kind(firmware))
     if payload.data.startswith(_IMAGE_MAGIC):
         raise BadInput(
@@ -133,10 +146,53 @@ def sign(
             hint="sign the firmware that it was made of",
         )
     options = _image_options(payload, dependency, shape)
-    signer = open_image_signer(key, keyring, passphrase_source(passphrase_file))
-    data, digest = sign_image(payload, options, signer)
-    write_file(output, data, force=force)
-    _report(output, len(data), digest.hex(), options, signer, as_json)
+    report = SignReport(target, options, as_json)
+    if to_sign is None and signature is None:
+        signer = open_image_signer(key, keyring, passphrase_source(passphrase_file))
+        data, digest = sign_image(payload, options, signer)
+        write_file(target, data, force=force)
+        report.signed(len(data), digest, signer.name, signer.public_key)
+        return
+    public = image_public_key(key, keyring)
+    unsigned = build_image(payload, options)
+    if signature is None:
+        write_file(target, unsigned.to_sign(public.algorithm), force=force)
+        report.to_sign(unsigned, public)
+        return
+    data = _with_signature(unsigned, public, signature)
+    write_file(target, data, force=force)
+    report.signed(len(data), unsigned.hash, key or public.key_hash.hex()[:16], public)
+
+
+def _target(output: Path | None, to_sign: Path | None, signature: Path | None) -> Path:
+    """The one file that the command writes."""
+    if to_sign is not None:
+        if output is not None or signature is not None:
+            raise UsageError("--to-sign writes no image: give neither OUT nor --signature with it")
+        return to_sign
+    if output is None:
+        raise UsageError(
+            "which image shall be written?", hint="name OUT after IN, or use --to-sign FILE"
+        )
+    if output.suffix.lower() in _KINDS:
+        raise UsageError(
+            f"cannot write {output}: images are written in binary",
+            hint="name it .bin; `objcopy -I binary -O ihex` makes a .hex of it",
+        )
+    return output
+
+
+def _with_signature(unsigned: UnsignedImage, public: PublicKey, path: Path) -> bytes:
+    try:
+        return attach(unsigned, public, read_file(path, "signature"))
+    except ImageRejected as error:
+        raise ImageRejected(
+            error.what,
+            why=error.why,
+            hint=error.hint
+            or "it belongs to other bytes, another key, or another format: give "
+            "the options that --to-sign had, and sign as it said",
+        ) from error
 
 
 def _image_options(payload: Payload, dependency: _Dependencies, shape: _Shape) -> ImageOptions:
@@ -168,38 +224,3 @@ def _image_options(payload: Payload, dependency: _Dependencies, shape: _Shape) -
 
 def _kind(path: Path) -> PayloadKind:
     return _KINDS.get(path.suffix.lower(), "bin")
-
-
-def _check_output(path: Path) -> None:
-    if path.suffix.lower() in _KINDS:
-        raise UsageError(
-            f"cannot write {path}: images are written in binary",
-            hint="name it .bin; `objcopy -I binary -O ihex` makes a .hex of it",
-        )
-
-
-def _report(
-    path: Path, size: int, digest: str, options: ImageOptions, signer: Signer, as_json: bool
-) -> None:
-    public = signer.public_key
-    output = Output()
-    if as_json:
-        output.json(
-            {
-                "file": str(path),
-                "size": size,
-                "version": str(options.version),
-                "hash": digest,
-                "key": {
-                    "name": signer.name,
-                    "algorithm": str(public.algorithm),
-                    "hash": public.key_hash.hex(),
-                },
-                "security_counter": options.counter,
-                "board": options.board,
-            }
-        )
-        return
-    output.status(Status.OK, "signed", f"{path}  {options.version}, {size} bytes")
-    output.line(f"  hash {digest}")
-    output.line(f"  key  {signer.name} ({public.algorithm}, {public.key_hash.hex()[:16]})")
