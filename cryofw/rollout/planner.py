@@ -18,7 +18,7 @@ from cryofw.rollout.guard_planner import contracts_of, lab_sources, prometheus_o
 from cryofw.rollout.plan import Connection, Plan, PlannedDevice, PlannedStage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from cryofw.fleet import Controller, Fleet, Metric, Stage
     from cryofw.release import Firmware
@@ -189,7 +189,7 @@ def _device(
         last_good=last_good,
         way_back=last_good is not None and _boots_after(wish.release, last_good),
         lease_ttl_s=max(60.0, 6 * controller.heartbeat.every_s),
-        evidence=_evidence(controller, stage),
+        evidence=evidence_of(controller, stage),
         sources=lab_sources(controller),
     )
 
@@ -222,7 +222,8 @@ def _boots_after(release: Firmware, last_good: Firmware) -> bool:
     return (last_good.security_counter or 0) >= release.security_counter
 
 
-def _evidence(controller: Controller, stage: Stage) -> EvidenceContract:
+def evidence_of(controller: Controller, stage: Stage) -> EvidenceContract:
+    """What fleet.yaml asks of a controller in a stage."""
     calibration, beat = controller.calibration, controller.heartbeat
     return EvidenceContract(
         soak_s=stage.soak_s,
@@ -316,7 +317,7 @@ def _version_objections(device: PlannedDevice, wish: Wish) -> list[str]:
 def _stage(fleet: Fleet, stage: Stage, devices: Mapping[str, PlannedDevice]) -> PlannedStage:
     return PlannedStage(
         name=stage.name,
-        waves=_waves(fleet, stage, devices),
+        waves=waves_of(fleet, stage, devices),
         on_failure=stage.on_failure,
         min_reachable=stage.min_reachable,
         then_approve=stage.then_approve,
@@ -324,9 +325,7 @@ def _stage(fleet: Fleet, stage: Stage, devices: Mapping[str, PlannedDevice]) -> 
     )
 
 
-def _waves(
-    fleet: Fleet, stage: Stage, devices: Mapping[str, PlannedDevice]
-) -> tuple[tuple[str, ...], ...]:
+def waves_of(fleet: Fleet, stage: Stage, devices: Collection[str]) -> tuple[tuple[str, ...], ...]:
     """Groups of `cryostats_at_once`, each through the cumulative waves of its cryostats.
 
     One controller of several is held back to the last wave of its cryostat.
