@@ -25,10 +25,17 @@ _DENIED = frozenset({
 
 
 class FileStorage:
-    """Entries are files below `directory`, which is made with mode 0700 when first written to."""
+    """Entries are files below `directory`, which is made when first written to.
 
-    def __init__(self, directory: str | Path) -> None:
+    Args:
+        directory: where they lie.
+        public: others may read them (0644 and 0755), as those of a repository that a web server
+            serves; else nobody may (0600 and 0700). The umask takes its bits from both.
+    """
+
+    def __init__(self, directory: str | Path, *, public: bool = False) -> None:
         self.directory = Path(directory)
+        self._file_mode, self._directory_mode = (0o644, 0o755) if public else (0o600, 0o700)
         self._open: dict[str, int] = {}  # descriptors of entries that are appended to
 
     def __del__(self) -> None:
@@ -55,7 +62,7 @@ class FileStorage:
         is_new = not path.exists()
         self._make_parent(path)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = os.open(path, flags, self._file_mode)
         self._open[name] = descriptor
         if is_new:
             _sync_directory(path.parent)
@@ -83,7 +90,7 @@ class FileStorage:
             self._make_parent(path)
             self._forget(name)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(temporary, flags, 0o600)
+            descriptor = os.open(temporary, flags, self._file_mode)
             try:
                 _write_all(descriptor, data)
                 os.fsync(descriptor)
@@ -179,7 +186,7 @@ class FileStorage:
             missing.append(parent)
             parent = parent.parent
         for directory in reversed(missing):
-            directory.mkdir(mode=0o700, exist_ok=True)
+            directory.mkdir(mode=self._directory_mode, exist_ok=True)
             _sync_directory(directory.parent)
 
 
