@@ -66,6 +66,8 @@ def _outcome_has_its_intent(
     wanted = OUTCOMES[record.kind]
     if wanted.intersection(device.intents):
         return ""
+    if record.kind == "device-refused" and device.stands == "checked" and not device.intents:
+        return ""  # a decision: a device that cannot be judged is not touched
     names = " or ".join(sorted(wanted)) if len(wanted) < 3 else "an intent"
     return f"it is an outcome, but {names} for {record.device} does not stand before it"
 

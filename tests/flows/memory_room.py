@@ -240,14 +240,22 @@ class Prepared:
     plans: Mapping[str, Plan]
 
 
-def prepare(key: PublicKey, sign: Callable[[bytes], bytes], text: str = FLEET) -> Prepared:
-    """Sign the images, keep them, ask the devices, and plan a rollout of each image."""
+def prepare(
+    key: PublicKey,
+    sign: Callable[[bytes], bytes],
+    text: str = FLEET,
+    change: Callable[[LabSpec], LabSpec] = lambda spec: spec,
+) -> Prepared:
+    """Sign the images, keep them, ask the devices, and plan a rollout of each image.
+
+    `change` makes the devices others than fleet.yaml says.
+    """
     images = {"factory": _signed("1.0.0", {}, key, sign)} | {
         name: _signed(f"1.1.{number}", behaviour, key, sign)
         for number, (name, (behaviour, _)) in enumerate(IMAGES.items())
     }
     fleet = parse_fleet(text, "fleet.yaml")
-    spec = spec_of_fleet(fleet)
+    spec = change(spec_of_fleet(fleet))
     chips = {one.name: Chip(2 * one.slot_size) for one in spec.controllers}
     for chip in chips.values():
         chip.write(0, images["factory"])
