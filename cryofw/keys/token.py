@@ -29,6 +29,7 @@ TOKEN_LOCK: Final = threading.RLock()
 
 _open: dict[tuple[Path, bytes], TokenSession] = {}
 _refused: set[tuple[Path, bytes]] = set()
+_loaded: set[Path] = set()
 
 
 @dataclass
@@ -117,16 +118,17 @@ def close_tokens() -> None:
     import pkcs11
 
     with TOKEN_LOCK:
-        for path, _ in list(_open):
+        for path in _loaded:
             pkcs11.unload(str(path))
-        _open.clear()
-        _refused.clear()
+        for known in (_open, _refused, _loaded):
+            known.clear()
 
 
 def _find_token(uri: Pkcs11Uri, path: Path) -> Token:
+    module = load_module(path)
+    _loaded.add(path)
     from pkcs11 import PKCS11Error, TokenFlag
 
-    module = load_module(path)
     try:
         tokens = [slot.get_token() for slot in module.get_slots(token_present=True)]
     except PKCS11Error as error:

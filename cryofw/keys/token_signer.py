@@ -114,10 +114,10 @@ def open_token_signer(
             asked.append(ask())
         return asked[0]
 
-    from pkcs11 import Attribute, ObjectClass, PKCS11Error
-
     with TOKEN_LOCK:
         token = log_in(uri, directory, ask_once)
+        from pkcs11 import Attribute, ObjectClass, PKCS11Error
+
         try:
             found = find_objects(token.session, ObjectClass.PRIVATE_KEY, uri.object, uri.id)
             private = only(found, uri, "private")

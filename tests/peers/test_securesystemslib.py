@@ -162,3 +162,24 @@ def test_a_token_that_does_not_sign_or_signs_with_another_key_is_told(
         signer.sign(b"message")
 
     assert caught.value.exit_code == exit_code
+
+
+@pytest.mark.parametrize(
+    ("uri", "extra"),
+    [
+        ("awskms:alias/firmware", "awskms"),
+        ("gcpkms:projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1", "gcpkms"),
+        ("azurekms://lab.vault.azure.net/keys/firmware/1", "azurekms"),
+        ("hv:firmware/1", "vault"),
+    ],
+)
+def test_a_key_service_whose_library_is_missing_names_the_extra(
+    tmp_path: Path, uri: str, extra: str
+) -> None:
+    generate_key(tmp_path / "k.pem", Algorithm.ECDSA_P256, None)
+    ring = load_keyring(keyring(tmp_path, uri, Algorithm.ECDSA_P256))
+
+    with pytest.raises(KeyringError, match="a library that is not installed") as caught:
+        ring.signer("k", Purpose.IMAGE, no_passphrase)
+
+    assert caught.value.hint == f"pip install 'securesystemslib[{extra}]'"
