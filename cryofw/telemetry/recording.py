@@ -58,10 +58,10 @@ class RecordedSeries:
         """Points that are NaN."""
         return sum(map(math.isnan, self.values))
 
-    def between(self, start_s: float, end_s: float) -> Iterator[tuple[float, float]]:
-        """The points from `start_s` until before `end_s`."""
+    def between(self, start_s: float, end_s: float) -> RecordedSeries:
+        """The points from `start_s` until before `end_s`; maybe none."""
         first, last = bisect_left(self.times, start_s), bisect_left(self.times, end_s)
-        return ((self.times[i], self.values[i]) for i in range(first, last))
+        return RecordedSeries(self.times[first:last], self.values[first:last])
 
 
 class CooldownStart(NamedTuple):
@@ -109,6 +109,11 @@ class Recording:
     def end_s(self) -> float:
         """Time of the last point; NaN of an empty recording."""
         return max((one.times[-1] for one in self.series.values()), default=math.nan)
+
+    def between(self, start_s: float, end_s: float) -> Recording:
+        """The part from `start_s` until before `end_s`, with the cooldowns of all."""
+        cut = {key: one.between(start_s, end_s) for key, one in self.series.items()}
+        return Recording(self.source, {k: one for k, one in cut.items() if one}, self.cooldowns)
 
     def cooldown(self, device: str, t_s: float) -> str:
         """The cooldown that `device` was in at `t_s`; empty where the source does not say."""

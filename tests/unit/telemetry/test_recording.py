@@ -77,6 +77,9 @@ def test_json_lines_say_the_same(tmp_path: Path) -> None:
     assert list(series) == [(30.0, 26.5), (60.0, 27.0)], "the torn last line is passed over"
     assert (series.missing, series.repeated) == (1, 1)
     assert list(series.between(30, 60)) == [(30.0, 26.5)]
+    recording = read_recording(tmp_path / "data")
+    assert recording.between(31, 61).samples == 1
+    assert not recording.between(61, 99).series
 
 
 def test_the_readings_of_a_rollout(tmp_path: Path) -> None:
