@@ -13,13 +13,20 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cryofw.engine.cryostat_eyes import open_plan_telemetry
+from cryofw.engine.lab_metrics import LabMetrics
+from cryofw.engine.site import Site
 from cryofw.engine.virtual_time import SystemClock
 from cryofw.fleet import FromPrometheus, fill_promql
+from cryofw.fleet import Prometheus as Server
+from cryofw.health import FreshValues, MetricSample
+from cryofw.rollout import Plan, PlannedSource
 from cryofw.telemetry import (
     Freshness,
     HttpClient,
@@ -30,6 +37,8 @@ from cryofw.telemetry import (
     the_one,
 )
 from cryofw.telemetry.selector import selectors
+from cryofw.transport import PortOpener
+from tests.unit.rollout.test_rollout_core import a_plan
 from tests.unit.telemetry.scripted_server import Asked, Reply, ScriptedServer
 
 if TYPE_CHECKING:
@@ -180,6 +189,48 @@ def test_the_same_scrape_has_the_same_stamp(prometheus: Running) -> None:
     first = stamp()
     wait_for(lambda: stamp() == stamp())
     wait_for(lambda: stamp() > first)
+
+
+def measured_plan(url: str) -> Plan:
+    """One device, all of whose metrics this server has; asked five times a second."""
+    query = PlannedSource("prometheus", query='snr{controller="c1"}')
+    plan = a_plan()
+    device = plan.devices["r1"]
+    device = replace(
+        device,
+        evidence=replace(device.evidence, sample_every_s=0.2),
+        connection=replace(device.connection, port="/dev/ttyUSB9"),
+        sources={"snr": query, "gain": replace(query, query="no_such_metric")},
+    )
+    return replace(plan, devices={"r1": device}, prometheus=Server(url))
+
+
+def test_the_samples_of_a_rollout_hold_each_scrape_once(prometheus: Running) -> None:
+    """The server scrapes once a second and is asked more often: repeated is not fresh."""
+
+    async def main() -> list[MetricSample]:
+        plan, site = measured_plan(prometheus.url), Site(SystemClock(), PortOpener(), None)
+        telemetry = open_plan_telemetry(plan, site)
+        assert telemetry is not None
+        lab, samples = LabMetrics(plan, telemetry.metrics, site.clock), list[MetricSample]()
+        async with asyncio.timeout(60):
+            while sum(bool(one.lab) for one in samples) < 3:
+                samples.append(await lab.sample("r1"))
+        await lab.close()
+        return samples
+
+    samples = asyncio.run(main())
+    values = [one.lab["snr"] for one in samples if one.lab]
+    assert {one.value for one in values} == {27.5}
+    stamps = [one.stamp_s for one in values if one.stamp_s is not None]
+    assert len(stamps) == 3
+    assert all(b - a > 0.5 for a, b in pairwise(stamps))
+    gaps = {one.gaps["snr"].partition(":")[0] for one in samples if "snr" in one.gaps}
+    assert "repeated" in gaps
+    assert gaps <= {"repeated", "unavailable"}, "a slow machine answers later"
+    assert any(one.gaps["gain"].startswith("missing: ") for one in samples)
+    fresh = FreshValues()
+    assert sum(bool(fresh.take(one)) for one in samples) == 3
 
 
 def test_nan_and_infinity_are_not_fresh(prometheus: Running) -> None:
