@@ -77,6 +77,17 @@ class FileStorage:
             except FileNotFoundError:
                 raise StorageMissing(f"{path} does not exist") from None
 
+    def read_part(self, name: str, offset: int, size: int) -> bytes:
+        """A part of the file; raises StorageMissing."""
+        path = self._path(name)
+        with _translated(f"cannot read {path}"):
+            try:
+                with path.open("rb") as file:
+                    file.seek(offset)
+                    return file.read(size)
+            except FileNotFoundError:
+                raise StorageMissing(f"{path} does not exist") from None
+
     def exists(self, name: str) -> bool:
         """Whether the file exists."""
         return self._path(name).is_file()

@@ -69,6 +69,10 @@ class MemoryStorage:
             raise StorageMissing(f"{name} does not exist")
         return self.disk.entries[name]
 
+    def read_part(self, name: str, offset: int, size: int) -> bytes:
+        """A part of the entry; raises StorageMissing."""
+        return self.read(name)[offset : offset + size]
+
     def exists(self, name: str) -> bool:
         """Whether the entry exists."""
         self._check()

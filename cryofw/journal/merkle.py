@@ -7,12 +7,15 @@ prefix byte (RFC 6962, 2.1), so that no line can pose as an inner node.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
+TILE_HEIGHT = 8
+TILE_WIDTH = 1 << TILE_HEIGHT
+"""Hashes in a tile, as C2SP tlog-tiles has it."""
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -23,6 +26,12 @@ def leaf_hash(leaf: bytes) -> bytes:
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Hash of an inner node: SHA-256(0x01 || left || right)."""
     return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def leaf_hashes(leaves: Iterable[bytes]) -> list[bytes]:
+    """`leaf_hash` of each; a million take half a second."""
+    sha256 = hashlib.sha256
+    return [sha256(b"\x00" + leaf).digest() for leaf in leaves]
 
 
 class Frontier:
@@ -38,7 +47,11 @@ class Frontier:
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf."""
-        node, size = leaf_hash(leaf), self.size
+        self.append_hash(leaf_hash(leaf))
+
+    def append_hash(self, node: bytes) -> None:
+        """Add the leaf that has this hash."""
+        size = self.size
         while size & 1:
             node = node_hash(self.peaks.pop(), node)
             size >>= 1
@@ -66,13 +79,89 @@ def peak_sizes(size: int) -> list[int]:
     return [1 << bit for bit in range(size.bit_length() - 1, -1, -1) if size >> bit & 1]
 
 
+class HashTree(Protocol):
+    """A tree of which the root of every perfect subtree can be had; all proofs follow from them."""
+
+    def __len__(self) -> int:
+        """How many leaves there are."""
+
+    def node(self, level: int, index: int) -> bytes:
+        """The root over the leaves from `index << level` to `(index + 1) << level`."""
+
+
+def tree_head(tree: HashTree, size: int | None = None) -> bytes:
+    """The tree head over the first `size` leaves (default: all); ValueError if too many."""
+    size = len(tree) if size is None else size
+    if not 0 <= size <= len(tree):
+        raise ValueError(f"the tree has {len(tree)} leaves, not {size}")
+    return _range(tree, 0, size) if size else EMPTY_ROOT
+
+
+def _range(tree: HashTree, start: int, end: int) -> bytes:
+    """MTH(D[start:end]) of RFC 6962, 2.1; `start` is a multiple of the split below it."""
+    count = end - start
+    if count & (count - 1) == 0:
+        level = count.bit_length() - 1
+        return tree.node(level, start >> level)
+    split = _split(count)
+    return node_hash(_range(tree, start, start + split), _range(tree, start + split, end))
+
+
+def inclusion_proof(tree: HashTree, index: int, size: int | None = None) -> list[bytes]:
+    """PATH(index, D[size]) of RFC 6962, 2.1.1: proves that leaf `index` is in the tree."""
+    size = len(tree) if size is None else size
+    if not 0 <= index < size <= len(tree):
+        raise ValueError(f"no leaf {index} in a tree of {size} of {len(tree)} leaves")
+    start, end, path = 0, size, []
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            path.append(_range(tree, middle, end))
+            end = middle
+        else:
+            path.append(_range(tree, start, middle))
+            start = middle
+    return path[::-1]
+
+
+def consistency_proof(tree: HashTree, old: int, size: int | None = None) -> list[bytes]:
+    """PROOF(old, D[size]) of RFC 6962, 2.1.2: proves that the tree only grew since `old`."""
+    size = len(tree) if size is None else size
+    if not 0 < old <= size <= len(tree):
+        raise ValueError(f"no growth from {old} to {size} of {len(tree)} leaves")
+    start, end, path = 0, size, []
+    while old != end:
+        middle = start + _split(end - start)
+        if old <= middle:
+            path.append(_range(tree, middle, end))
+            end = middle
+        else:
+            path.append(_range(tree, start, middle))
+            start = middle
+    if start:
+        path.append(_range(tree, start, end))
+    return path[::-1]
+
+
 class MerkleTree:
-    """A tree that can prove: it keeps the hash of every perfect subtree, 64 bytes a leaf."""
+    """A `HashTree` in memory: it keeps the hash of every perfect subtree, 64 bytes a leaf."""
 
     def __init__(self, leaves: Iterable[bytes] = ()) -> None:
         self._levels: list[list[bytes]] = [[]]
         for leaf in leaves:
             self.append(leaf)
+
+    @classmethod
+    def of_hashes(cls, hashes: Sequence[bytes]) -> MerkleTree:
+        """The tree whose leaves have these hashes."""
+        tree, level = cls(), list(hashes)
+        tree._levels = [level]
+        sha256 = hashlib.sha256
+        while len(level) > 1:
+            pairs = zip(level[::2], level[1::2], strict=False)
+            level = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+            tree._levels.append(level)
+        return tree
 
     def __len__(self) -> int:
         return len(self._levels[0])
@@ -88,55 +177,29 @@ class MerkleTree:
                 self._levels.append([])
             self._levels[level].append(node)
 
-    def root(self, size: int | None = None) -> bytes:
-        """The tree head over the first `size` leaves (default: all); ValueError if too many."""
-        size = len(self) if size is None else size
-        if not 0 <= size <= len(self):
-            raise ValueError(f"the tree has {len(self)} leaves, not {size}")
-        return self._range(0, size) if size else EMPTY_ROOT
+    def node(self, level: int, index: int) -> bytes:
+        """See `HashTree`."""
+        return self._levels[level][index]
 
-    def _range(self, start: int, end: int) -> bytes:
-        """MTH(D[start:end]) of RFC 6962, 2.1; `start` is a multiple of the split below it."""
-        count = end - start
-        if count & (count - 1) == 0:  # a perfect subtree is kept
-            level = count.bit_length() - 1
-            return self._levels[level][start >> level]
-        split = _split(count)
-        return node_hash(self._range(start, start + split), self._range(start + split, end))
+    def root(self, size: int | None = None) -> bytes:
+        """See `tree_head`."""
+        return tree_head(self, size)
+
+    def peaks(self, size: int) -> list[bytes]:
+        """Roots of the perfect subtrees of the first `size` leaves, largest first."""
+        nodes, start = [], 0
+        for count in peak_sizes(size):
+            nodes.append(_range(self, start, start + count))
+            start += count
+        return nodes
 
     def inclusion_proof(self, index: int, size: int | None = None) -> list[bytes]:
-        """PATH(index, D[size]) of RFC 6962, 2.1.1: proves that leaf `index` is in the tree."""
-        size = len(self) if size is None else size
-        if not 0 <= index < size <= len(self):
-            raise ValueError(f"no leaf {index} in a tree of {size} of {len(self)} leaves")
-        start, end, path = 0, size, []
-        while end - start > 1:
-            middle = start + _split(end - start)
-            if index < middle:
-                path.append(self._range(middle, end))
-                end = middle
-            else:
-                path.append(self._range(start, middle))
-                start = middle
-        return path[::-1]
+        """See the function of this name."""
+        return inclusion_proof(self, index, size)
 
     def consistency_proof(self, old: int, size: int | None = None) -> list[bytes]:
-        """PROOF(old, D[size]) of RFC 6962, 2.1.2: proves that the tree only grew since `old`."""
-        size = len(self) if size is None else size
-        if not 0 < old <= size <= len(self):
-            raise ValueError(f"no growth from {old} to {size} of {len(self)} leaves")
-        start, end, path = 0, size, []
-        while old != end:
-            middle = start + _split(end - start)
-            if old <= middle:
-                path.append(self._range(middle, end))
-                end = middle
-            else:
-                path.append(self._range(start, middle))
-                start = middle
-        if start:
-            path.append(self._range(start, end))
-        return path[::-1]
+        """See the function of this name."""
+        return consistency_proof(self, old, size)
 
 
 def _split(count: int) -> int:

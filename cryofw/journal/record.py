@@ -124,17 +124,23 @@ def encode(record: Record) -> bytes:
         envelope["device"] = record.device
     envelope["kind"] = record.kind
     envelope.update(record.fields)
-    return json.dumps(envelope, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _dumps(envelope).encode("ascii")
 
 
-def decode(line: bytes) -> Record:
-    """The record of a line; raises RecordMalformed, or RecordTooNew for a newer version."""
+def decode(line: bytes, *, strict: bool = False) -> Record:
+    """The record of a line; raises RecordMalformed, or RecordTooNew for a newer version.
+
+    `strict` takes only the one line that cryofw writes for the record.
+    """
     try:
-        raw = _loads(line.decode("ascii"))
+        text = line.decode("ascii")
+        raw = _loads(text)
     except (ValueError, RecursionError) as error:
         raise RecordMalformed(f"not a line of JSON ({error})") from None
     if not isinstance(raw, dict):
         raise RecordMalformed("not a JSON object")
+    keys = tuple(raw)
+    is_ours = not strict or (_dumps(raw) == text and (keys in _SHAPES or _is_ordered(keys)))
     version = raw.pop("v", None)
     if type(version) is not int or version < 1:
         raise RecordMalformed("its version `v` is not a number from 1 on")
@@ -144,7 +150,25 @@ def decode(line: bytes) -> Record:
             why=f"this cryofw writes and reads version {RECORD_VERSION}",
             hint="use the cryofw that wrote it (or a newer one), also to finish its rollout",
         )
-    return _decode_v1(raw)
+    record = _decode_v1(raw)
+    if not is_ours:
+        raise RecordMalformed("it is not in the form that cryofw writes")
+    return record
+
+
+def _is_ordered(keys: tuple[str, ...]) -> bool:
+    """Whether the envelope comes first and the fields follow in order; remembers those that do."""
+    head = tuple(key for key in ENVELOPE if key != "device" or key in keys)
+    fields = keys[len(head) :]
+    if keys[: len(head)] != head or list(fields) != sorted(fields):
+        return False
+    if len(_SHAPES) < _MOST_SHAPES:
+        _SHAPES.add(keys)
+    return True
+
+
+_SHAPES: set[tuple[str, ...]] = set()
+_MOST_SHAPES = 10_000
 
 
 def _decode_v1(raw: dict[str, Any]) -> Record:
@@ -176,6 +200,7 @@ def _finite(text: str) -> float:
 
 
 _loads = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def time_text(moment: datetime) -> str:

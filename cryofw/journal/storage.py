@@ -43,6 +43,9 @@ class Storage(Protocol):
     def read(self, name: str) -> bytes:
         """The whole entry; raises StorageMissing."""
 
+    def read_part(self, name: str, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset` on, fewer at the end; raises StorageMissing."""
+
     def exists(self, name: str) -> bool:
         """Whether the entry exists."""
 

@@ -1,18 +1,24 @@
-"""Is this the journal that was written? Lines, numbers, times, and the tree head."""
+"""Is this the journal that was written? Its tree first, then lines, numbers and times."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryofw.errors import VerificationFailed
-from cryofw.journal.merkle import Frontier, peak_sizes, root_of_peaks
-from cryofw.journal.record import MAX_LINE, Record, RecordMalformed, decode
+from cryofw.journal.merkle import TILE_WIDTH, MerkleTree, leaf_hashes, peak_sizes
+from cryofw.journal.record import MAX_LINE, Record, RecordMalformed, RecordTooNew, decode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from cryofw.journal.checkpoint import Checkpoint
 
 _RESTORE = "keep this file as evidence and restore the state directory from a backup"
+_HASH_SIZE = sha256().digest_size
+_FIRST_BLOCK = 4 << 10  # bytes; a lie near the beginning is found without hashing all of it
+_LARGEST_BLOCK = 1 << 20
 
 
 class JournalCorrupt(VerificationFailed):
@@ -36,18 +42,61 @@ class JournalCorrupt(VerificationFailed):
         self.offset = offset
 
 
+class LeafHashes:
+    """Leaf hashes that were kept beside a journal: they name the record that was changed.
+
+    They are believed only if they give the tree head of the checkpoint.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._roots: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._data) // _HASH_SIZE
+
+    def equal(self, start: int, hashes: Sequence[bytes]) -> bool:
+        """Whether these are the hashes from `start` on."""
+        end = (start + len(hashes)) * _HASH_SIZE
+        return self._data[start * _HASH_SIZE : end] == b"".join(hashes)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._data[index * _HASH_SIZE : (index + 1) * _HASH_SIZE]
+
+    def vouched_by(self, checkpoint: Checkpoint) -> bool:
+        """Whether they are the leaves of the checkpoint's tree."""
+        size = checkpoint.size
+        if len(self) < size:
+            return False
+        if size not in self._roots:
+            self._roots[size] = MerkleTree.of_hashes([self[n] for n in range(size)]).root()
+        return self._roots[size] == checkpoint.root
+
+
 @dataclass
 class LoadedJournal:
-    """What could be read: the records, the tree, and the `length` in bytes of whole lines."""
+    """What could be read: records, leaf hashes, and the `length` in bytes of whole lines."""
 
     records: list[Record] = field(default_factory=list)
-    frontier: Frontier = field(default_factory=Frontier)
+    leaves: list[bytes] = field(default_factory=list)
     length: int = 0
+    tile_ends: list[int] = field(default_factory=list)
+    """Offset of the end of each full tile."""
 
     @property
     def root(self) -> bytes:
         """The tree head over the records."""
-        return self.frontier.root
+        return MerkleTree.of_hashes(self.leaves).root()
+
+
+@dataclass(frozen=True)
+class JournalScan:
+    """A journal whose lines are those of its checkpoint. `length`: bytes of whole lines."""
+
+    leaves: list[bytes]
+    length: int
+    anchored: int
+    torn_bytes: int
 
 
 @dataclass(frozen=True)
@@ -60,128 +109,204 @@ class JournalReport:
     torn_bytes: int
 
 
-def verify_journal(data: bytes, checkpoint: Checkpoint | None) -> JournalReport:
+def verify_journal(
+    data: bytes, checkpoint: Checkpoint | None, known: LeafHashes | None = None
+) -> JournalReport:
     """Check every line to the byte; raises JournalCorrupt at the first lie, or RecordTooNew.
 
     A torn last line beyond the checkpoint is no lie, its length is in the report.
     """
-    loaded = load_journal(data, checkpoint, strict=True)
-    return JournalReport(
-        tuple(loaded.records),
-        loaded.root,
-        checkpoint.size if checkpoint else 0,
-        len(data) - loaded.length,
-    )
+    scan = scan_journal(data, checkpoint, known)
+    records = tuple(record for _, record in read_records(data, scan.length))
+    root = MerkleTree.of_hashes(scan.leaves).root()
+    return JournalReport(records, root, scan.anchored, scan.torn_bytes)
 
 
-def load_journal(
-    data: bytes, checkpoint: Checkpoint | None, *, strict: bool = False
-) -> LoadedJournal:
+def load_journal(data: bytes, checkpoint: Checkpoint | None) -> LoadedJournal:
     """Read the whole lines of `data` and hold them against the checkpoint.
 
-    Lines under the checkpoint are held by its tree head; `strict` also insists that each is the
+    Lines under the checkpoint are held by its tree head; the ones after it must each be the
     canonical line of its record. Raises JournalCorrupt, RecordTooNew.
     """
-    loaded = LoadedJournal()
-    anchored = checkpoint.size if checkpoint else 0
-    peaks: list[bytes] = []
-    offsets = [0]
-    lines = data.split(b"\n")
-    tail = lines.pop()
-    for index, line in enumerate(lines):
-        if index >= anchored and b"\0" in line and not _any_record(lines[index + 1 :]):
-            break  # a block of the last write that never reached the disk
-        _read_line(loaded, line, strict=strict or index >= anchored)
-        offsets.append(loaded.length)
-        if index + 1 == anchored:
-            peaks = list(loaded.frontier.peaks)
-    if checkpoint is not None:
-        _check_head(loaded, checkpoint, peaks, offsets, tail)
+    scan = scan_journal(data, checkpoint)
+    loaded = LoadedJournal([], scan.leaves, scan.length)
+    for offset, record in read_records(data, scan.length, strict_from=scan.anchored):
+        if record.n and record.n % TILE_WIDTH == 0:
+            loaded.tile_ends.append(offset)
+        loaded.records.append(record)
+    if loaded.records and len(loaded.records) % TILE_WIDTH == 0:
+        loaded.tile_ends.append(scan.length)
     return loaded
 
 
-def _read_line(loaded: LoadedJournal, line: bytes, *, strict: bool) -> None:
-    n, offset = len(loaded.records), loaded.length
-    try:
-        record = decode(line)
-        problem = _line_problem(loaded, record, line, strict=strict)
-    except RecordMalformed as error:
-        problem = str(error)
-    if problem:
-        raise JournalCorrupt(
-            f"record {n} of the journal, at byte {offset}, is not what was written",
-            why=problem,
-            record=n,
-            offset=offset,
-        )
-    if loaded.records and record.t < loaded.records[-1].t:
-        before = offset - len(loaded.records[-1].line) - 1
-        raise JournalCorrupt(
-            f"records {n - 1} and {n} of the journal, from byte {before} on, disagree",
-            why=f"the time {record.t} follows {loaded.records[-1].t}: one of them was changed",
-            record=n - 1,
-            offset=before,
-        )
-    loaded.records.append(record)
-    loaded.frontier.append(line)
-    loaded.length += len(line) + 1
+def scan_journal(
+    data: bytes, checkpoint: Checkpoint | None, known: LeafHashes | None = None
+) -> JournalScan:
+    """Hash the lines and hold them against the checkpoint's tree head; JSON is not read.
 
-
-def _line_problem(loaded: LoadedJournal, record: Record, line: bytes, *, strict: bool) -> str:
-    """Why this line cannot follow what was loaded; empty if it can."""
-    if record.n != len(loaded.records):
-        return f"it has the number {record.n}"
-    if len(line) > MAX_LINE:
-        return "it is longer than 64 KiB"
-    if strict and record.line != line:
-        return "it is not in the form that cryofw writes"
-    return ""
-
-
-def _any_record(lines: list[bytes]) -> bool:
-    for line in lines:
-        try:
-            decode(line)
-        except RecordMalformed:
+    Raises:
+        JournalCorrupt: exact to the record if `known` hashes are at hand; else the first line
+            that is no record, or the range in which a line was changed.
+    """
+    anchored = checkpoint.size if checkpoint else 0
+    length = _whole_length(data, checkpoint.length if checkpoint else 0)
+    leaves: list[bytes] = []
+    anchored_length = 0
+    for offset, lines in _blocks(data, length):
+        first = len(leaves)
+        hashes = leaf_hashes(lines)
+        leaves += hashes
+        if checkpoint is None or first >= anchored:
             continue
+        count = min(len(hashes), anchored - first)
+        anchored_length = offset + sum(map(len, lines[:count])) + count
+        if known is not None and not known.equal(first, hashes[:count]):
+            _tell_changed_line(checkpoint, known, first, offset, lines)
+    if checkpoint is not None:
+        if len(leaves) < anchored:
+            _read_all(data, length)
+            raise _cut_short(len(leaves), checkpoint, length, torn=len(data) > length)
+        _check_head(data, checkpoint, leaves, anchored_length, length)
+    return JournalScan(leaves, length, anchored, len(data) - length)
+
+
+def _whole_length(data: bytes, after: int) -> int:
+    """Bytes of whole lines, without a block of zeroes of a last write that never came to disk."""
+    length = data.rfind(b"\n") + 1
+    zero = data.find(b"\0", after, length)
+    if zero < 0:
+        return length
+    start = data.rfind(b"\n", 0, zero) + 1
+    torn = data[start:length].split(b"\n")[1:]
+    return length if start < after or any(map(_is_record, torn)) else start
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        decode(line)
+    except RecordMalformed:
+        return False
+    except RecordTooNew:
         return True
-    return False
+    return True
+
+
+def _blocks(data: bytes, length: int) -> Iterator[tuple[int, list[bytes]]]:
+    """Lines in blocks that grow, each with the offset of its first byte."""
+    start, block = 0, _FIRST_BLOCK
+    while start < length:
+        end = data.find(b"\n", min(start + block, length) - 1) + 1
+        yield start, data[start : end - 1].split(b"\n")
+        start, block = end, min(2 * block, _LARGEST_BLOCK)
+
+
+def read_records(data: bytes, length: int, *, strict_from: int = 0) -> Iterator[tuple[int, Record]]:
+    """Each record of the first `length` bytes with the offset of its line.
+
+    From record `strict_from` on each line must be the canonical one of its record.
+    Raises JournalCorrupt, RecordTooNew.
+    """
+    n, before, time = 0, 0, ""
+    for offset, lines in _blocks(data, length):
+        for line in lines:
+            try:
+                record = decode(line, strict=n >= strict_from)
+            except RecordMalformed as error:
+                raise _not_written(n, offset, str(error)) from None
+            if record.n != n:
+                raise _not_written(n, offset, f"it has the number {record.n}")
+            if len(line) > MAX_LINE:
+                raise _not_written(n, offset, "it is longer than 64 KiB")
+            if record.t < time:
+                raise JournalCorrupt(
+                    f"records {n - 1} and {n} of the journal, from byte {before} on, disagree",
+                    why=f"the time {record.t} follows {time}: one of them was changed",
+                    record=n - 1,
+                    offset=before,
+                )
+            yield offset, record
+            n, before, time = n + 1, offset, record.t
+            offset += len(line) + 1
+
+
+def _not_written(n: int, offset: int, why: str) -> JournalCorrupt:
+    return JournalCorrupt(
+        f"record {n} of the journal, at byte {offset}, is not what was written",
+        why=why,
+        record=n,
+        offset=offset,
+    )
+
+
+def _tell_changed_line(
+    checkpoint: Checkpoint, known: LeafHashes, first: int, offset: int, lines: list[bytes]
+) -> None:
+    """Raise for the line that the kept hashes do not know, if the checkpoint vouches for them."""
+    if not known.vouched_by(checkpoint):
+        return
+    for n, line in enumerate(lines, start=first):
+        if leaf_hashes([line])[0] != known[n]:
+            break
+        offset += len(line) + 1
+    raise JournalCorrupt(
+        f"record {n} of the journal, at byte {offset}, is not what was written",
+        why="its hash is not the one under the checkpoint",
+        record=n,
+        offset=offset,
+    )
+
+
+def _cut_short(size: int, checkpoint: Checkpoint, length: int, *, torn: bool) -> JournalCorrupt:
+    cut = " and part of one" if torn else ""
+    return JournalCorrupt(
+        f"the journal ends after record {size - 1}, at byte {length}"
+        if size
+        else "the journal is empty",
+        why=f"its checkpoint covers {checkpoint.size} records; here are {size}{cut}",
+        record=size,
+        offset=length,
+    )
 
 
 def _check_head(
-    loaded: LoadedJournal,
-    checkpoint: Checkpoint,
-    peaks: list[bytes],
-    offsets: list[int],
-    tail: bytes,
+    data: bytes, checkpoint: Checkpoint, leaves: list[bytes], anchored_length: int, length: int
 ) -> None:
-    size = len(loaded.records)
-    if size < checkpoint.size:
-        cut = " and part of one" if tail else ""
-        raise JournalCorrupt(
-            f"the journal ends after record {size - 1}, at byte {loaded.length}"
-            if size
-            else "the journal is empty",
-            why=f"its checkpoint covers {checkpoint.size} records; here are {size}{cut}",
-            record=size,
-            offset=loaded.length,
-        )
-    if root_of_peaks(peaks) == checkpoint.root and offsets[checkpoint.size] == checkpoint.length:
+    size = checkpoint.size
+    tree = MerkleTree.of_hashes(leaves[:size])
+    if tree.root() == checkpoint.root and anchored_length == checkpoint.length:
         return
-    first, last = 0, checkpoint.size
+    _read_all(data, length)
+    first, last = 0, size
     for found, written, count in zip(
-        peaks, checkpoint.peaks, peak_sizes(checkpoint.size), strict=True
+        tree.peaks(size), checkpoint.peaks, peak_sizes(size), strict=True
     ):
         last = first + count
         if found != written:
             break
         first = last
+    offset = _offset_of(data, min(first, len(leaves)))
     raise JournalCorrupt(
-        f"the journal was changed in record {first}, at byte {offsets[min(first, size)]}"
+        f"the journal was changed in record {first}, at byte {offset}"
         if last - first == 1
-        else f"the journal was changed between record {first}, at byte {offsets[first]}, and "
+        else f"the journal was changed between record {first}, at byte {offset}, and "
         f"record {last - 1}",
         why="the tree head over the lines is not that of the checkpoint",
         record=first,
-        offset=offsets[min(first, size)],
+        offset=offset,
     )
+
+
+def _read_all(data: bytes, length: int) -> None:
+    """A line that is no record names the place of a lie better than a range; raises if any is."""
+    try:
+        for _ in read_records(data, length):
+            pass
+    except RecordTooNew:
+        return  # under a tree head that is wrong nothing has to be believed
+
+
+def _offset_of(data: bytes, n: int) -> int:
+    offset = 0
+    for _ in range(n):
+        offset = data.find(b"\n", offset) + 1
+    return offset
