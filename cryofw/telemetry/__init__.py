@@ -5,6 +5,7 @@ Each reading carries its freshness, and a source that fails is a reading that sa
 one counts. In virtual time a simulated lab stands in place of every source.
 """
 
+from cryofw.telemetry.command import run_command, run_json
 from cryofw.telemetry.errors import (
     SOURCE_ERRORS,
     AccessDenied,
@@ -90,6 +91,8 @@ __all__ = [
     "read_recording",
     "read_token",
     "record_range",
+    "run_command",
+    "run_json",
     "simulated_telemetry",
     "the_one",
 ]

@@ -1,4 +1,4 @@
-"""Commands of the lab that print JSON: run without a shell, bounded in time and output."""
+"""Commands of the lab: run without a shell, bounded in time and output."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import os
 import selectors
 import signal
 import subprocess
+import tempfile
 import threading
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from cryofw.telemetry.errors import CommandFailed
 from cryofw.telemetry.thread import in_thread
@@ -35,8 +36,22 @@ async def run_json(argv: Sequence[str], *, timeout_s: float) -> object:
     Raises:
         CommandFailed: it cannot be run, took too long, failed, or printed something else.
     """
+    output = await run_command(argv, timeout_s=timeout_s)
+    try:
+        return json.loads(output)
+    except (ValueError, RecursionError) as error:
+        shown = output[:80].decode("utf-8", "replace").strip()
+        raise _failed(argv, f"it printed no JSON: {shown or 'nothing'}: {error}") from None
+
+
+async def run_command(argv: Sequence[str], *, timeout_s: float, given: bytes = b"") -> bytes:
+    """What `argv` prints, with `given` on its standard input; as `run_json`.
+
+    Raises:
+        CommandFailed: it cannot be run, took too long, or failed.
+    """
     stop = threading.Event()
-    running = asyncio.ensure_future(in_thread(lambda: _run(argv, stop)))
+    running = asyncio.ensure_future(in_thread(lambda: _run(argv, given, stop)))
     try:
         done, _ = await asyncio.wait({running}, timeout=timeout_s)
     finally:
@@ -45,20 +60,23 @@ async def run_json(argv: Sequence[str], *, timeout_s: float) -> object:
     if not done:
         running.add_done_callback(lambda late: late.cancelled() or late.exception())
         raise _failed(argv, f"not done after {timeout_s:g} s")
-    output = running.result()
-    try:
-        return json.loads(output)
-    except (ValueError, RecursionError) as error:
-        shown = output[:80].decode("utf-8", "replace").strip()
-        raise _failed(argv, f"it printed no JSON: {shown or 'nothing'}: {error}") from None
+    return running.result()
 
 
-def _run(argv: Sequence[str], stop: threading.Event) -> bytes:
+def _run(argv: Sequence[str], given: bytes, stop: threading.Event) -> bytes:
     """Runs in a thread: what the command prints until it ends, or `stop` is set."""
+    # A file, not a pipe: a command that does not read its input does not stop us.
+    with tempfile.TemporaryFile() as source:
+        source.write(given)
+        source.seek(0)
+        return _run_on(argv, source, stop)
+
+
+def _run_on(argv: Sequence[str], source: IO[bytes], stop: threading.Event) -> bytes:
     try:
         process = subprocess.Popen(  # noqa: S603  # fleet.yaml names it; there is no shell
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -109,4 +127,4 @@ def _outputs(
 
 def _failed(argv: Sequence[str], why: str, hint: str = "") -> CommandFailed:
     shown = " ".join(argv)
-    return CommandFailed(f"the command {argv[0]} gave no reading", why=f"{shown}: {why}", hint=hint)
+    return CommandFailed(f"the command {argv[0]} failed", why=f"{shown}: {why}", hint=hint)

@@ -12,7 +12,7 @@ import pytest
 
 from cryofw.telemetry import FREE, CommandFailed, ExperimentLease
 from cryofw.telemetry.answer import read_lease, read_state, read_value
-from cryofw.telemetry.command import MAX_OUTPUT_BYTES, run_json
+from cryofw.telemetry.command import MAX_OUTPUT_BYTES, run_command, run_json
 
 PYTHON = sys.executable
 NOON_S = 1_795_176_000.0  # 2026-11-20T12:00:00Z
@@ -47,6 +47,13 @@ def test_a_command_that_fails_says_why(argv: list[str], why: str) -> None:
         run(*argv)
     assert why in caught.value.why
     assert argv[0] in caught.value.what
+
+
+def test_what_is_given_stands_on_its_standard_input() -> None:
+    argv = [PYTHON, "-c", "import sys; print(sys.stdin.read()[::-1])"]
+    given = b"gain" * 50_000  # more than a pipe holds
+    assert asyncio.run(run_command(argv, timeout_s=20.0, given=given)) == given[::-1] + b"\n"
+    assert asyncio.run(run_command(["true"], timeout_s=20.0, given=given)) == b""
 
 
 def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
