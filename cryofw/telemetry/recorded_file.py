@@ -17,7 +17,7 @@ from cryofw.health import MetricSample, reading_from_json
 from cryofw.telemetry.recording import MAX_SAMPLES, Recorder, Recording, RecordingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 NEEDED = ("time", "device", "metric", "value")
@@ -45,6 +45,34 @@ def read_recording(path: Path, *, most: int = MAX_SAMPLES) -> Recording:
         RecordingTooLong: it has more than `most` samples.
     """
     recorder = Recorder(str(path), most)
+    _take_file(path, recorder)
+    recording = recorder.build()
+    if not recording.series:
+        raise RecordingError(
+            f"{path} has no samples", why=f"{path}: no line with a value", hint=_FORMATS
+        )
+    return recording
+
+
+def read_own_readings(state: Path, rollouts: Iterable[str]) -> Recording:
+    """What cryofw itself read of its devices during `rollouts`, as one recording.
+
+    Args:
+        state: the state directory.
+        rollouts: ids, in the order in which they ran; one without readings adds nothing.
+
+    Raises:
+        RecordingError, RecordingTooLong: as `read_recording`; but it may have no sample.
+    """
+    recorder = Recorder(str(state))
+    for rollout in rollouts:
+        path = state / "rollouts" / rollout / "readings.jsonl"
+        if path.exists():
+            _take_file(path, recorder)
+    return recorder.build()
+
+
+def _take_file(path: Path, recorder: Recorder) -> None:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.read(1)
@@ -58,12 +86,6 @@ def read_recording(path: Path, *, most: int = MAX_SAMPLES) -> Recording:
     except UnicodeDecodeError as error:
         why = f"{path}: byte {error.start} of a block is not UTF-8"
         raise RecordingError(f"{path} is not a recording", why=why, hint=_FORMATS) from None
-    recording = recorder.build()
-    if not recording.series:
-        raise RecordingError(
-            f"{path} has no samples", why=f"{path}: no line with a value", hint=_FORMATS
-        )
-    return recording
 
 
 def _lines(file: TextIO, name: str) -> Iterator[tuple[int, str]]:

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 async def record_range(
-    fleet: Fleet, client: PrometheusClient, *, start_s: float, end_s: float
+    fleet: Fleet,
+    client: PrometheusClient,
+    *,
+    start_s: float,
+    end_s: float,
+    least_step_s: float = 0.0,
 ) -> Recording:
     """The metrics of all controllers whose source is Prometheus, from `start_s` to `end_s`.
 
@@ -33,6 +38,7 @@ async def record_range(
         fleet: names the queries.
         client: of the fleet's server.
         start_s: seconds since 1970 of the server's clock; `end_s` likewise.
+        least_step_s: ask no more often than this, over weeks.
 
     Raises:
         NoSeries: no metric comes from Prometheus, or none has a sample in that time.
@@ -41,7 +47,7 @@ async def record_range(
         RedirectRefused, AnswerUnusable: as `PrometheusClient`.
     """
     asked = [
-        (controller.name, name, metric.source, controller.calibration.every_s)
+        (controller.name, name, metric.source, max(controller.calibration.every_s, least_step_s))
         for controller in fleet.controllers
         for name, metric in controller.calibration.metrics.items()
         if isinstance(metric.source, FromPrometheus)
