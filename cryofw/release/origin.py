@@ -1,0 +1,32 @@
+"""Where the image of a plan came from: which repository vouched for it, and how fresh that was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOrigin:
+    """What was verified when a release was taken from a repository.
+
+    Attributes:
+        source: directory, address or bundle, as the person gave it.
+        root: hex SHA-256 of the root file that this host was told to trust.
+        release: product and version; number: which release of the product.
+        versions: role to the version of its metadata.
+        expires: RFC 3339 time at which the first of them expires.
+        rolls_back: version that the release takes back, if it is a rollback.
+        forgiven: roles that had expired and were accepted all the same.
+        by: who accepted that; why: their reason.
+    """
+
+    source: str
+    root: str
+    release: str
+    number: int
+    versions: dict[str, int]
+    expires: str
+    rolls_back: str = ""
+    forgiven: tuple[str, ...] = ()
+    by: str = ""
+    why: str = ""
