@@ -78,8 +78,8 @@ class Settings:
                 await self._examiner.command(request, f"take the setting {name}")
         # Also when nothing differs: a run before this one may have died before its commit.
         await self._examiner.command(messages.commit_settings(), "apply its settings")
+        await self._require(running_hash, boot_id)  # a boot meanwhile is no fault of the settings
         await self._require_values(values, "it took them, but does not have them")
-        await self._require(running_hash, boot_id)
 
     async def save(self, values: Mapping[str, bytes], running_hash: str) -> None:
         """Apply `values` and keep them over resets; proven by loading them from the storage.

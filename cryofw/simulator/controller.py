@@ -28,10 +28,11 @@ from cryofw.simulator.mcuboot import Bootloader, SecurityCounter, Validator
 from cryofw.simulator.physics import HeatedStage, MetricModel
 from cryofw.simulator.processor import Processor
 from cryofw.simulator.ram import Mode, Ram, ResetCause
+from cryofw.simulator.settings_group import keep_values
 from cryofw.simulator.spec import ThermalSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cryofw.simulator.flash_storage import FlashStorage
     from cryofw.simulator.spec import ControllerSpec
@@ -152,6 +153,16 @@ class SimulatedController:
         now_s = self._ports.now_s()
         values = {name: self.board.metric(name, now_s) for name in self.board.metric_names()}
         return {name: value for name, value in values.items() if value is not None}
+
+    def setting(self, name: str) -> bytes | None:
+        """A setting of the running firmware, read past SMP as by a debugger."""
+        value = self.ram.settings.running.get(name)
+        return None if value is None else bytes.fromhex(value)
+
+    def keep_settings(self, values: Mapping[str, bytes | None]) -> None:
+        """Write settings past SMP: they take effect, and they stay; None: the storage forgets."""
+        keep_values(self.board, values)
+        self._settle()
 
     # -- the line
 

@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from cryofw.simulator.spec import MetricSpec, ThermalSpec
 
 NOISE_STEP_S = 5.0
-NOISE_CORRELATION_S = 60.0
+NOISE_CORRELATION_S = 10.0
 DRIFT_STEP_S = 1800.0
 _BLOCK = 64
-_PHI = math.exp(-NOISE_STEP_S / NOISE_CORRELATION_S)
-_INNOVATION = math.sqrt(1 - _PHI * _PHI)
 _DECIMALS = 4
 
 
@@ -49,19 +47,21 @@ def normals(key: str, count: int) -> list[float]:
 
 
 @lru_cache(maxsize=4096)
-def _noise_block(key: str, block: int) -> tuple[float, ...]:
+def _noise_block(key: str, block: int, correlation_s: float) -> tuple[float, ...]:
     """Return one block of AR(1) noise; it begins in the stationary distribution."""
+    phi = math.exp(-NOISE_STEP_S / correlation_s) if correlation_s > 0 else 0.0
+    fresh = math.sqrt(1 - phi * phi)
     innovations = normals(f"noise/{key}/{block}", _BLOCK)
     values = [innovations[0]]
     for innovation in innovations[1:]:
-        values.append(_PHI * values[-1] + _INNOVATION * innovation)
+        values.append(phi * values[-1] + fresh * innovation)
     return tuple(values)
 
 
-def noise(key: str, t_s: float) -> float:
+def noise(key: str, t_s: float, correlation_s: float = NOISE_CORRELATION_S) -> float:
     """Autocorrelated noise of deviation 1 at time `t_s`, on a grid of `NOISE_STEP_S`."""
     block, index = divmod(int(t_s // NOISE_STEP_S), _BLOCK)
-    return _noise_block(key, block)[index]
+    return _noise_block(key, block, correlation_s)[index]
 
 
 @lru_cache(maxsize=4096)
@@ -94,7 +94,7 @@ class MetricModel:
             spec.nominal
             + spec.device * _one_normal(f"offset/{own}")
             + spec.drift * drift(shared, t_s)
-            + spec.noise * noise(own, t_s)
+            + spec.noise * noise(own, t_s, spec.correlation_s)
             + spec.per_kelvin * rise_k
             + shift
         )

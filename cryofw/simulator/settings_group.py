@@ -42,6 +42,17 @@ def load_values(board: Board) -> None:
     settings.applied = dict(settings.running)
 
 
+def keep_values(board: Board, values: Mapping[str, bytes | None]) -> None:
+    """Put values into the storage and into effect at once; None: as if it was never stored."""
+    settings = board.ram.settings
+    for name, value in values.items():
+        if value is None:
+            settings.stored.pop(name, None)
+        else:
+            settings.stored[name] = value.hex()
+    load_values(board)
+
+
 def applied_value(board: Board, name: str) -> float | None:
     """What the front end uses; None if the firmware knows no such setting."""
     text = board.ram.settings.applied.get(name)

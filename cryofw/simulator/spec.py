@@ -33,7 +33,7 @@ class MetricSpec:
 
     `noise` is the deviation of the readout noise, `device` of the fixed offset between devices,
     `drift` of the slow drift that a whole cryostat shares, `per_kelvin` the change with the
-    temperature rise of the stage.
+    temperature rise of the stage; the noise forgets itself to 1/e in `correlation_s`.
     """
 
     nominal: float
@@ -41,6 +41,7 @@ class MetricSpec:
     device: float = 0.0
     drift: float = 0.0
     per_kelvin: float = 0.0
+    correlation_s: float = 10.0
 
 
 DEFAULT_METRICS: Mapping[str, MetricSpec] = {
@@ -170,6 +171,7 @@ def spec_of_fleet(fleet: Fleet) -> LabSpec:
             device=2 * one.noise,
             drift=0.3 * one.noise,
             per_kelvin=0.0,
+            correlation_s=one.correlation_s,
         )
         for name, one in fleet.simulation.metrics.items()
     } or dict(DEFAULT_METRICS)

@@ -27,7 +27,7 @@ _SLICES_AFTER_END = 4
 _END_S = 2.0
 
 
-async def run_json(argv: Sequence[str], *, timeout_s: float) -> object:
+async def run_json(argv: Sequence[str], *, timeout_s: float, given: bytes = b"") -> object:
     """The JSON that `argv` prints; it exits with 0 within `timeout_s` seconds.
 
     Its standard error is free for people; it is shown when the command fails. When this returns,
@@ -36,7 +36,7 @@ async def run_json(argv: Sequence[str], *, timeout_s: float) -> object:
     Raises:
         CommandFailed: it cannot be run, took too long, failed, or printed something else.
     """
-    output = await run_command(argv, timeout_s=timeout_s)
+    output = await run_command(argv, timeout_s=timeout_s, given=given)
     try:
         return json.loads(output)
     except (ValueError, RecursionError) as error:
