@@ -53,6 +53,8 @@ _PHRASES: dict[str, str] = {
     "gate-failed": "the gate of stage {stage} is FAILED",
     "rollout-paused": "the rollout waits for: {needs}",
     "rollout-ended": "the rollout has ended: {outcome}",
+    "release-verified": "took release {release} (number {number}) from {source}",
+    "expiry-forgiven": "accepted expired metadata: {roles}",
     "guard-overridden": "passed over the guard: {guard} {cryostat}",
     "cryostat-base-taken": "{cryostat} rests at {base_k} K",
     "cryostat-frozen": "{cryostat} is FROZEN",

@@ -17,6 +17,7 @@ from cryofw.engine.site import unwrap
 from cryofw.errors import CryofwError, Refused
 from cryofw.rollout import DeviceState, Rollout, Running, connection_of
 from cryofw.rollout import events as e
+from cryofw.rollout.release_events import origin_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -152,7 +153,8 @@ class Deployment:
         self._require_images()
         release = self.plan.release
         first = e.RolloutStarted(self.plan.digest, release.hash, release.version, until, self.who)
-        return await self._run(site, [first, *overrides], fresh=True)
+        taken = origin_events(self.plan.origin)
+        return await self._run(site, [first, *taken, *overrides], fresh=True)
 
     async def go_on(self, site: Site, events: Sequence[Event]) -> RolloutState:
         """Continue the rollout with what people said meanwhile; the last event is the resume.

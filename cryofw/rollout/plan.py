@@ -15,7 +15,7 @@ from functools import cached_property
 from cryofw.errors import BadInput, VerificationFailed
 from cryofw.fleet import ErrorBudget, Prometheus, Reach, Window
 from cryofw.health import EvidenceContract
-from cryofw.release import Firmware
+from cryofw.release import Firmware, ReleaseOrigin
 from cryofw.rollout.guard_contract import CryostatContract, PlannedSource
 
 SCHEMA = "cryofw.plan/v1"
@@ -106,6 +106,7 @@ class Plan:
         guards: cryostat name to its guards; without an entry only `heat_slots` holds there.
         prometheus: the server behind queries; None if there are none.
         error_budgets: without them kept, the rollout does not start.
+        origin: the release repository that vouched for the image; None for a plain file.
         excluded: device name to the reason it takes no part (quarantined).
         overrides: kind of override to the device names an operator accepted it for.
         nonce: hex, so that the same wish on another day is another plan.
@@ -125,6 +126,7 @@ class Plan:
     guards: Mapping[str, CryostatContract] = field(default_factory=dict)
     prometheus: Prometheus | None = None
     error_budgets: tuple[ErrorBudget, ...] = ()
+    origin: ReleaseOrigin | None = None
     schema: str = SCHEMA
 
     @cached_property

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from cryofw.fleet import Controller, Fleet, Metric, Stage
-    from cryofw.release import Firmware
+    from cryofw.release import Firmware, ReleaseOrigin
 
 NO_WAY_BACK = "no-way-back"
 NO_RESET_PATH = "no-reset-path"
@@ -57,6 +57,7 @@ class Wish:
     Attributes:
         overrides: kind of risk to the device names it is accepted for; "*" means all.
         created: RFC 3339 time; nonce: hex from the injected generator.
+        origin: the repository that the release was taken from; None for a file.
     """
 
     release: Firmware
@@ -64,6 +65,7 @@ class Wish:
     created: str
     nonce: str
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    origin: ReleaseOrigin | None = None
 
     def accepts(self, kind: str, device: str) -> bool:
         """The person accepted this risk for this device, by name."""
@@ -139,6 +141,7 @@ def make_plan(
         guards=contracts_of(fleet),
         prometheus=prometheus_of(fleet),
         error_budgets=fleet.error_budgets,
+        origin=wish.origin,
         heat_slots={n: c.thermal.flashes_at_once for n, c in fleet.cryostats.items()},
         requester=wish.requester,
         created=wish.created,

@@ -9,6 +9,7 @@ from cryofw.errors import VerificationFailed
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout import release_events as _release_events  # noqa: F401  # for its kinds
 
 if TYPE_CHECKING:
     from cryofw.journal import Record

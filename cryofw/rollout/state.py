@@ -15,6 +15,7 @@ from cryofw.rollout.cryostat_guard import CryostatGuard
 from cryofw.rollout.cryostat_state import CryostatHandlers
 from cryofw.rollout.device_state import DeviceState
 from cryofw.rollout.progress import DeviceProgress
+from cryofw.rollout.release_events import ReleaseHandlers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,7 @@ _SENDING = (c.UploadImage, c.TestImage, c.ConfirmImage, c.RollBackDevice)
 
 
 @dataclass(slots=True)
-class RolloutState(CryostatHandlers):
+class RolloutState(CryostatHandlers, ReleaseHandlers):
     """Everything known about a rollout; `apply` is the only way in.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout import release_events as rel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ def tell(step: Step, version: Callable[[str], str] = lambda image_hash: image_ha
     """
     if isinstance(step, c.Command):
         return Line(Tone.QUIET, "next", _INTENTS[type(step)], routine=True)
-    for known in (_of_person, _of_device, _of_decision, _of_cryostat):
+    for known in (_of_person, _of_release, _of_device, _of_decision, _of_cryostat):
         line = known(step, version)
         if line is not None:
             return replace(line, text=printable(line.text))
@@ -174,6 +175,18 @@ def _of_decision(step: e.Event, _version: Callable[[str], str]) -> Line | None:
         case e.RolloutEnded():
             tone = Tone.GOOD if step.outcome == e.Ending.CONFIRMED else Tone.BAD
             return Line(tone, step.outcome, step.why)
+    return None
+
+
+def _of_release(step: e.Event, _version: Callable[[str], str]) -> Line | None:
+    match step:
+        case rel.ReleaseVerified():
+            back = f", takes back {step.rolls_back}" if step.rolls_back else ""
+            what = f"{step.release} (number {step.number}{back}) from {step.source}"
+            return Line(Tone.GOOD, "released", what)
+        case rel.ExpiryForgiven():
+            what = f"expired metadata of {', '.join(step.roles)}"
+            return Line(Tone.WARNING, "override", f"{what}, accepted by {step.by}: {step.why}")
     return None
 
 
