@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from cryofw.fleet.document import Document, Path
     from cryofw.fleet.fleet import Controller, Cryostat, Stage
 
-_SCHEMES = ("sim", "rfc2217", "socket")
-_NETWORK = re.compile(r"(rfc2217|socket)://\[?[A-Za-z0-9._:-]+\]?:([0-9]{1,5})(/?\?[^ ]*)?")
+_SCHEMES = ("sim", "rfc2217", "socket", "tls")
+_NETWORK = re.compile(
+    r"(rfc2217|socket|tls)://\[?[A-Za-z0-9._:-]+\]?:([0-9]{1,5})(?:/?\?([^ #]*))?"
+)
+_TLS_PARAMETER = re.compile(r"(ca|cert|key)=/[^&=]+|(name)=[A-Za-z0-9._:-]+")
 _SIMULATED = re.compile(r"sim://[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LOCAL = re.compile(r"/[^\0]+|COM[0-9]{1,3}")
 
@@ -86,6 +89,8 @@ def _check_port(document: Document, path: Path, port: str) -> Iterator[Problem]:
         if owner is None:
             hint = "name the one host that may drive it, for example `owner: host-a.lab`"
             yield Problem(at, f"the network port of `{path[-1]}` needs an `owner`", hint)
+        if network[1] == "tls":
+            yield from _check_tls(at, port, network[3] or "")
         return
     if _SIMULATED.fullmatch(port) or _LOCAL.fullmatch(port):
         return
@@ -98,6 +103,23 @@ def _check_port(document: Document, path: Path, port: str) -> Iterator[Problem]:
     else:
         shape = "sim://NAME" if scheme == "sim" else f"{scheme}://HOST:PORT"
         yield Problem(at, f"`{port}` is not a port", f"the form is {shape}")
+
+
+def _check_tls(at: Path, port: str, query: str) -> Iterator[Problem]:
+    """The parameters of a tls:// port, as far as they can be judged without its host's files."""
+    seen: list[str] = []
+    for item in query.split("&") if query else ():
+        match = _TLS_PARAMETER.fullmatch(item)
+        if match is None:
+            hint = "known: ca=, cert= and key= with an absolute path, name= with a host name"
+            yield Problem(at, f"`{port}`: `{item}` is no parameter of a tls:// port", hint)
+            return
+        seen.append(match[1] or match[2])
+    twice = next((name for name in seen if seen.count(name) > 1), None)
+    if twice:
+        yield Problem(at, f"`{port}`: `{twice}` stands twice")
+    elif "key" in seen and "cert" not in seen:
+        yield Problem(at, f"`{port}`: a key without its certificate", "add cert=FILE")
 
 
 def check_stages(document: Document) -> Iterator[Problem]:

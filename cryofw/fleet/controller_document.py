@@ -253,8 +253,9 @@ class ControllerDocument(SettingsDocument):
     """One controller: where it hangs, and who it is."""
 
     port: Text = Field(
-        description="Serial device path, rfc2217://HOST:PORT, socket://HOST:PORT, or sim://NAME.",
-        examples=["/dev/serial/by-id/usb-FTDI_C1A-if00", "rfc2217://term.lab:4001", "sim://c1-a"],
+        description="Serial device path, rfc2217://HOST:PORT, socket://HOST:PORT, sim://NAME, or "
+        "tls://HOST:PORT?ca=FILE&cert=FILE&key=FILE&name=NAME (encrypted; see docs/operating.md).",
+        examples=["/dev/serial/by-id/usb-FTDI_C1A-if00", "tls://gate.lab:4001", "sim://c1-a"],
     )
     hw: (
         Annotated[str, Field(pattern=r"^([0-9a-f]{2}){2,32}$", examples=["5a31c0de00000001"])]

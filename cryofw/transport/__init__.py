@@ -1,4 +1,4 @@
-"""Byte streams to devices: serial ports, networks, memory, ptys; and the lock on a port.
+"""Byte streams to devices: serial ports, networks, TLS, memory, ptys; and the lock on a port.
 
 Everything that depends on the operating system's terminals and locks lives here. Foreign errors
 become `PortUnavailable` (cannot be opened) and `StreamLost` (broke while open).
@@ -14,6 +14,7 @@ from cryofw.transport.pty import PtyPort
 from cryofw.transport.reopening import open_when_back
 from cryofw.transport.stream import (
     ByteStream,
+    ChannelUntrusted,
     Opener,
     PortUnavailable,
     StreamLost,
@@ -23,6 +24,7 @@ from cryofw.transport.threaded import ThreadedStream
 
 __all__ = [
     "ByteStream",
+    "ChannelUntrusted",
     "DescriptorStream",
     "Holder",
     "MemoryStream",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 # Schemes whose port lies behind one TCP endpoint, whatever is spoken over it.
-_NETWORK_SCHEMES = frozenset({"socket", "rfc2217"})
+_NETWORK_SCHEMES = frozenset({"socket", "rfc2217", "tls"})
 
 
 class PortLocked(Refused):
@@ -61,7 +61,8 @@ def port_keys(url: str) -> tuple[str, ...]:
     """Return the names under which a port is locked: all names of one port share at least one.
 
     A device path gives the path that its symbolic links lead to and, when it is there, its device
-    number; `socket://` and `rfc2217://` give the TCP endpoint; other URLs are their own name.
+    number; `socket://`, `rfc2217://` and `tls://` give the TCP endpoint; other URLs are their own
+    name.
     """
     if "://" in url:
         parts = urlsplit(url)

@@ -36,13 +36,17 @@ _HINTS = {
 class PortOpener:
     """Opens device paths on the event loop, and any other pyserial URL through a thread.
 
-    Known URLs: a path, `socket://host:port`, `rfc2217://host:port`, `loop://`, `spy://`, `alt://`,
-    `hwgrep://` (pyserial's documentation). Local ports are taken exclusively (flock on the device,
-    and TIOCEXCL on real ttys).
+    Known URLs: a path, `tls://host:port` (see `tls_port`), and pyserial's: `socket://host:port`,
+    `rfc2217://host:port`, `loop://`, `spy://`, `alt://`, `hwgrep://` (its documentation). Local
+    ports are taken exclusively (flock on the device, and TIOCEXCL on real ttys).
     """
 
     async def open(self, url: str, *, baud: int) -> ByteStream:
         """See `Opener.open`."""
+        if url.lower().startswith("tls://"):
+            from cryofw.transport.tls_stream import TlsOpener
+
+            return await TlsOpener().open(url, baud=baud)
         if "://" in url:
             return await self._open_url(url, baud)
         return self._open_device(url, baud)
@@ -79,8 +83,8 @@ class PortOpener:
             raise UnknownPort(
                 f"no such kind of port: {url}",
                 why=str(error),
-                hint="A port is a device path, socket://HOST:PORT, rfc2217://HOST:PORT "
-                "or sim://NAME.",
+                hint="A port is a device path, socket://HOST:PORT, rfc2217://HOST:PORT, "
+                "tls://HOST:PORT or sim://NAME.",
             ) from error
         except (OSError, ValueError) as error:
             raise _unavailable(url, error) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryofw.transport.stream import ByteStream, Opener, PortUnavailable
+from cryofw.transport.stream import ByteStream, ChannelUntrusted, Opener, PortUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +29,10 @@ async def open_when_back(
 
     Raises:
         PortUnavailable: still not there after `patience_s`.
+        ChannelUntrusted: at once; a certificate does not mend itself.
         UnknownPort: at once; waiting does not help.
     """
-    from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
+    from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exponential
 
     deadline = clock.monotonic() + patience_s
 
@@ -47,8 +48,12 @@ async def open_when_back(
         sleep=clock.sleep,
         wait=wait_exponential(multiplier=first_wait_s, max=longest_wait_s),
         stop=out_of_patience,
-        retry=retry_if_exception_type(PortUnavailable),
+        retry=retry_if_exception(_may_come_back),
         before_sleep=count,
         reraise=True,
     )
     return await retrying(opener.open, url, baud=baud)
+
+
+def _may_come_back(error: BaseException) -> bool:
+    return isinstance(error, PortUnavailable) and not isinstance(error, ChannelUntrusted)

@@ -11,6 +11,13 @@ class PortUnavailable(Unreachable):
     """The port cannot be opened now: absent, busy, not permitted, or the host does not answer."""
 
 
+class ChannelUntrusted(PortUnavailable):
+    """An encrypted line that cannot be trusted, or that the other side refuses us.
+
+    Nothing was sent, and nothing falls back to an open line. Waiting does not help.
+    """
+
+
 class StreamLost(Unreachable):
     """An open stream broke: cable pulled, adapter gone, connection reset, or closed on our side."""
 

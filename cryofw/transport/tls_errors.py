@@ -1,0 +1,121 @@
+"""Why an encrypted line did not come about, told apart: OpenSSL's words are for its authors."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from cryofw.transport.stream import ChannelUntrusted, PortUnavailable
+
+if TYPE_CHECKING:
+    from cryofw.transport.tls_port import TlsPort
+
+_NOT_YET_VALID, _EXPIRED, _REVOKED = 9, 10, 23
+_UNKNOWN_ISSUER = {2, 18, 19, 20, 21, 24, 26}
+_OTHER_NAME = {62, 64}
+
+_OUR_CERTIFICATE = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a client certificate, and we showed none",
+    "TLSV1_ALERT_UNKNOWN_CA": "the authority of our certificate is not one it trusts",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it takes our certificate for a bad one",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "our certificate is of a kind it does not take",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "our certificate is revoked",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept our certificate",
+    "TLSV1_ALERT_ACCESS_DENIED": "our certificate may not use this port",
+    "TLSV1_ALERT_DECRYPT_ERROR": "our key does not fit our certificate, says the gateway",
+}
+_NO_COMMON_WAY = {
+    "TLSV1_ALERT_PROTOCOL_VERSION",
+    "UNSUPPORTED_PROTOCOL",
+    "NO_PROTOCOLS_AVAILABLE",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE",
+    "TLSV1_ALERT_INSUFFICIENT_SECURITY",
+    "DH_KEY_TOO_SMALL",
+    "EE_KEY_TOO_SMALL",
+    "WRONG_SIGNATURE_TYPE",
+}
+_NOT_TLS = {
+    "WRONG_VERSION_NUMBER",
+    "RECORD_LAYER_FAILURE",
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+}
+
+
+def tls_error(error: OSError, port: TlsPort) -> PortUnavailable:
+    """Explain what went wrong between the TCP connection and the first byte."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _their_certificate(error, port)
+    if isinstance(error, ssl.SSLError):
+        return _alert(error, port)
+    why = error.strerror or str(error) or type(error).__name__
+    return PortUnavailable(
+        f"cannot open {port.url}",
+        why=why,
+        hint="Check the host, the port number and that no one else is connected to it.",
+    )
+
+
+def closed_at_once(port: TlsPort) -> PortUnavailable:
+    """A gateway that hangs up behind the handshake: it is busy, or it does not want us."""
+    if port.cert is None:
+        hint = "if the gateway wants a client certificate, add cert= and key= to the port"
+    else:
+        hint = "is another program connected to the same port, or does it refuse our certificate? "
+        hint += "The gateway's log says which"
+    return PortUnavailable(
+        f"{port.url} hung up",
+        why="the gateway closed the line right after the handshake",
+        hint=hint,
+    )
+
+
+def _their_certificate(error: ssl.SSLCertVerificationError, port: TlsPort) -> ChannelUntrusted:
+    code, words = error.verify_code, error.verify_message
+    if code == _EXPIRED:
+        what, hint = "has expired", "renew it on the gateway; is the clock of this host right?"
+    elif code == _NOT_YET_VALID:
+        what, hint = "is not valid yet", "is the clock of this host, or of the gateway, wrong?"
+    elif code == _REVOKED:
+        what, hint = "is revoked", "give the gateway a new one"
+    elif code in _OTHER_NAME:
+        what = f"is not for the name {port.name!r}"
+        hint = "name the port as the certificate does, or add name=NAME; or it is another machine"
+    elif code in _UNKNOWN_ISSUER:
+        what = "comes from another authority"
+        hint = f"expected one of {port.ca}. If the gateway got a new certificate, ask who made it"
+    else:
+        what, hint = "does not hold", "look at it: `openssl s_client -connect HOST:PORT`"
+    return ChannelUntrusted(
+        f"the certificate of {port.url} {what}", why=f"{words} (OpenSSL {code})", hint=hint
+    )
+
+
+def _alert(error: ssl.SSLError, port: TlsPort) -> PortUnavailable:
+    reason = error.reason or str(error)
+    if reason in _OUR_CERTIFICATE:
+        ours = f"cert={port.cert}" if port.cert else "no cert= in the port and no CRYOFW_TLS_CERT"
+        return ChannelUntrusted(
+            f"{port.url} refuses this host",
+            why=f"{_OUR_CERTIFICATE[reason]} ({reason}); {ours}",
+            hint="give this host a certificate of the authority that the gateway trusts",
+        )
+    if reason in _NO_COMMON_WAY:
+        return ChannelUntrusted(
+            f"{port.url} and this host find no safe way to talk",
+            why=reason,
+            hint="it has to speak TLS 1.2 or newer; cryofw does not go below. Some gateways answer "
+            "so as well when they miss a client certificate",
+        )
+    if reason in _NOT_TLS:
+        return ChannelUntrusted(
+            f"what answers at {port.url} does not speak TLS",
+            why=reason,
+            hint="is it the right port? A plain one is socket://HOST:PORT, and anyone can read it",
+        )
+    return PortUnavailable(
+        f"the handshake with {port.url} failed",
+        why=reason,
+        hint="the gateway's log says more, or `openssl s_client -connect HOST:PORT`",
+    )
