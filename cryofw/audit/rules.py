@@ -7,6 +7,7 @@ record could not have been written by a cryofw that keeps its promises.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryofw.audit.ledger import (
@@ -23,11 +24,12 @@ from cryofw.audit.ledger import (
     Ledger,
     RolloutLedger,
 )
-from cryofw.errors import VerificationFailed
-from cryofw.rollout import step_from_record
+from cryofw.rollout.commands import COMMANDS
+from cryofw.rollout.record import EVENTS
 
 if TYPE_CHECKING:
     from cryofw.journal import Record
+    from cryofw.rollout import Command, Event
 
 Rule: TypeAlias = Callable[[Ledger, RolloutLedger, DeviceLedger, "Record"], str]
 _NO_DEVICE = DeviceLedger()
@@ -35,20 +37,40 @@ _NO_DEVICE = DeviceLedger()
 
 def broken_rules(ledger: Ledger, record: Record) -> list[str]:
     """A sentence for each rule that `record` breaks after what `ledger` has seen."""
-    if record.kind not in ROLLOUT_KINDS:
+    if record.kind not in _REQUIRED:
         return []
-    try:
-        step_from_record(record)
-    except VerificationFailed as error:
-        return [error.why]
+    if missing := _missing(record):
+        return [f"it lacks {', '.join(missing)}"]
     rollout = ledger.rollouts.get(record.rollout)
     if record.kind == "rollout-started":
         return [] if rollout is None else [f"the rollout {record.rollout} was started before"]
     if rollout is None:
         return [f"no rollout {record.rollout or '(none)'} was started"]
     device = _NO_DEVICE if record.device is None else rollout.device(record.device)
-    answers = (rule(ledger, rollout, device, record) for rule in _rules_for(record.kind))
+    answers = [rule(ledger, rollout, device, record) for rule in _RULES_OF[record.kind]]
     return [answer for answer in answers if answer]
+
+
+def _required(step: type[Event | Command]) -> frozenset[str]:
+    """The fields without which a record is not one of its kind."""
+    return frozenset(
+        field.name
+        for field in fields(step)
+        if field.default is MISSING and field.default_factory is MISSING
+    )
+
+
+_STEPS: dict[str, type[Event | Command]] = {**EVENTS, **COMMANDS}
+_REQUIRED = {kind: _required(step) for kind, step in _STEPS.items()}
+_REQUIRED_FIELDS = {kind: names - {"device"} for kind, names in _REQUIRED.items()}
+_OF_A_DEVICE = frozenset(kind for kind, names in _REQUIRED.items() if "device" in names)
+
+
+def _missing(record: Record) -> list[str]:
+    required = _REQUIRED_FIELDS[record.kind]
+    missing = [] if required <= record.fields.keys() else sorted(required - record.fields.keys())
+    no_device = record.device is None and record.kind in _OF_A_DEVICE
+    return ["device", *missing] if no_device else missing
 
 
 def _rules_for(kind: str) -> list[Rule]:
@@ -272,3 +294,5 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "rollout-ended": (_nobody_is_left_behind,),
 }
 """Rules by kind; outcomes and intents have more in common, see `_rules_for`."""
+
+_RULES_OF = {kind: _rules_for(kind) for kind in ROLLOUT_KINDS}

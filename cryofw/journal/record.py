@@ -134,9 +134,11 @@ def decode(line: bytes, *, strict: bool = False) -> Record:
     """
     try:
         text = line.decode("ascii")
-        raw = _loads(text)
+        raw, end = _raw_decode(text)
     except (ValueError, RecursionError) as error:
         raise RecordMalformed(f"not a line of JSON ({error})") from None
+    if end != len(text):
+        raise RecordMalformed(f"not a line of JSON (more after character {end})")
     if not isinstance(raw, dict):
         raise RecordMalformed("not a JSON object")
     keys = tuple(raw)
@@ -162,13 +164,23 @@ def _is_ordered(keys: tuple[str, ...]) -> bool:
     fields = keys[len(head) :]
     if keys[: len(head)] != head or list(fields) != sorted(fields):
         return False
-    if len(_SHAPES) < _MOST_SHAPES:
+    if len(_SHAPES) < _MOST_KNOWN:
         _SHAPES.add(keys)
     return True
 
 
+def _is_kind(text: str) -> bool:
+    """Whether a text can be a kind; remembers those that can."""
+    if not _KIND.fullmatch(text):
+        return False
+    if len(_KINDS) < _MOST_KNOWN:
+        _KINDS.add(text)
+    return True
+
+
 _SHAPES: set[tuple[str, ...]] = set()
-_MOST_SHAPES = 10_000
+_KINDS: set[str] = set()
+_MOST_KNOWN = 10_000
 
 
 def _decode_v1(raw: dict[str, Any]) -> Record:
@@ -183,7 +195,7 @@ def _decode_v1(raw: dict[str, Any]) -> Record:
         raise RecordMalformed("`who` or `rollout` is missing or wrong")
     if device is not None and not isinstance(device, str):
         raise RecordMalformed("its `device` is wrong")
-    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+    if not isinstance(kind, str) or not (kind in _KINDS or _is_kind(kind)):
         raise RecordMalformed("its `kind` is missing or wrong")
     return Record(1, n, t, who, rollout, device, kind, raw)
 
@@ -199,7 +211,7 @@ def _finite(text: str) -> float:
     return number
 
 
-_loads = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_raw_decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).raw_decode
 _dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 

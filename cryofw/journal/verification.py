@@ -93,6 +93,7 @@ class LoadedJournal:
 class JournalScan:
     """A journal whose lines are those of its checkpoint. `length`: bytes of whole lines."""
 
+    tree: MerkleTree
     leaves: list[bytes]
     length: int
     anchored: int
@@ -118,8 +119,7 @@ def verify_journal(
     """
     scan = scan_journal(data, checkpoint, known)
     records = tuple(record for _, record in read_records(data, scan.length))
-    root = MerkleTree.of_hashes(scan.leaves).root()
-    return JournalReport(records, root, scan.anchored, scan.torn_bytes)
+    return JournalReport(records, scan.tree.root(), scan.anchored, scan.torn_bytes)
 
 
 def load_journal(data: bytes, checkpoint: Checkpoint | None) -> LoadedJournal:
@@ -162,12 +162,13 @@ def scan_journal(
         anchored_length = offset + sum(map(len, lines[:count])) + count
         if known is not None and not known.equal(first, hashes[:count]):
             _tell_changed_line(checkpoint, known, first, offset, lines)
+    if checkpoint is not None and len(leaves) < anchored:
+        _read_all(data, length)
+        raise _cut_short(len(leaves), checkpoint, length, torn=len(data) > length)
+    tree = MerkleTree.of_hashes(leaves)
     if checkpoint is not None:
-        if len(leaves) < anchored:
-            _read_all(data, length)
-            raise _cut_short(len(leaves), checkpoint, length, torn=len(data) > length)
-        _check_head(data, checkpoint, leaves, anchored_length, length)
-    return JournalScan(leaves, length, anchored, len(data) - length)
+        _check_head(data, checkpoint, tree, anchored_length, length)
+    return JournalScan(tree, leaves, length, anchored, len(data) - length)
 
 
 def _whole_length(data: bytes, after: int) -> int:
@@ -269,11 +270,10 @@ def _cut_short(size: int, checkpoint: Checkpoint, length: int, *, torn: bool) ->
 
 
 def _check_head(
-    data: bytes, checkpoint: Checkpoint, leaves: list[bytes], anchored_length: int, length: int
+    data: bytes, checkpoint: Checkpoint, tree: MerkleTree, anchored_length: int, length: int
 ) -> None:
     size = checkpoint.size
-    tree = MerkleTree.of_hashes(leaves[:size])
-    if tree.root() == checkpoint.root and anchored_length == checkpoint.length:
+    if tree.root(size) == checkpoint.root and anchored_length == checkpoint.length:
         return
     _read_all(data, length)
     first, last = 0, size
@@ -284,7 +284,7 @@ def _check_head(
         if found != written:
             break
         first = last
-    offset = _offset_of(data, min(first, len(leaves)))
+    offset = offset_of(data, first)
     raise JournalCorrupt(
         f"the journal was changed in record {first}, at byte {offset}"
         if last - first == 1
@@ -305,7 +305,8 @@ def _read_all(data: bytes, length: int) -> None:
         return  # under a tree head that is wrong nothing has to be believed
 
 
-def _offset_of(data: bytes, n: int) -> int:
+def offset_of(data: bytes, n: int) -> int:
+    """The first byte of record `n`."""
     offset = 0
     for _ in range(n):
         offset = data.find(b"\n", offset) + 1
