@@ -1,4 +1,4 @@
-"""`cryofw schema`: the JSON Schema of fleet.yaml."""
+"""`cryofw schema`: the JSON Schemas of the files that people write."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from cryofw.cli.output import Output
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON Schema of fleet.yaml, for editors and offline checks.
+@click.argument(
+    "document", type=click.Choice(["fleet", "coefficients"]), default="fleet", required=False
+)
+def schema(document: str) -> None:
+    """Print a JSON Schema, for editors and offline checks: of fleet.yaml, or of a file of
+    COEFFICIENTS.
 
     An editor finds it through the first line of the file:
 
     \b
     # yaml-language-server: $schema=fleet.v1.schema.json
     """
-    from cryofw.fleet import fleet_json_schema
+    if document == "coefficients":
+        from cryofw.release.coefficients_schema import coefficients_json_schema as json_schema
+    else:
+        from cryofw.fleet import fleet_json_schema as json_schema
 
-    Output().line(json.dumps(fleet_json_schema(), indent=2, ensure_ascii=False))
+    Output().line(json.dumps(json_schema(), indent=2, ensure_ascii=False))
