@@ -39,7 +39,7 @@ _NOT_TLS = {
     "WRONG_VERSION_NUMBER",
     "RECORD_LAYER_FAILURE",
     "HTTP_REQUEST",
-    "PACKET_LENGTH_TOO_LONG",
+    "UNEXPECTED_MESSAGE",
 }
 
 
@@ -49,6 +49,8 @@ def tls_error(error: OSError, port: TlsPort) -> PortUnavailable:
         return _their_certificate(error, port)
     if isinstance(error, ssl.SSLError):
         return _alert(error, port)
+    if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
+        return hung_up(port)
     why = error.strerror or str(error) or type(error).__name__
     return PortUnavailable(
         f"cannot open {port.url}",
@@ -57,16 +59,17 @@ def tls_error(error: OSError, port: TlsPort) -> PortUnavailable:
     )
 
 
-def closed_at_once(port: TlsPort) -> PortUnavailable:
-    """A gateway that hangs up behind the handshake: it is busy, or it does not want us."""
+def hung_up(port: TlsPort) -> PortUnavailable:
+    """A gateway that ends the line in or right behind the handshake: busy, or it rejects us."""
     if port.cert is None:
-        hint = "if the gateway wants a client certificate, add cert= and key= to the port"
+        hint = "is another program connected to it, or does it want a client certificate? Then "
+        hint += "add cert= and key= to the port"
     else:
-        hint = "is another program connected to the same port, or does it refuse our certificate? "
-        hint += "The gateway's log says which"
+        hint = "is another program connected to it, or does it refuse our certificate? The "
+        hint += "gateway's log says which"
     return PortUnavailable(
         f"{port.url} hung up",
-        why="the gateway closed the line right after the handshake",
+        why="the gateway closed the line with the handshake",
         hint=hint,
     )
 

@@ -149,8 +149,8 @@ def _malformed(url: str, why: str) -> UnknownPort:
 
 def _unusable(url: str, what: str, path: Path, error: OSError) -> ChannelUntrusted:
     why = (error.reason or str(error)) if isinstance(error, ssl.SSLError) else error.strerror
-    if isinstance(error, ssl.SSLError) and error.reason in {"BAD_DECRYPT", "BAD_PASSWORD_READ"}:
-        hint = "the key is encrypted: set CRYOFW_TLS_PASSPHRASE"
+    if isinstance(error, ssl.SSLError) and b"ENCRYPTED" in path.read_bytes():
+        hint = "the key is encrypted: set CRYOFW_TLS_PASSPHRASE to its passphrase"
     elif isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
         hint = "certificate and key do not belong together"
     else:

@@ -7,7 +7,7 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from cryofw.transport.stream import ByteStream, PortUnavailable, StreamLost
-from cryofw.transport.tls_errors import closed_at_once, tls_error
+from cryofw.transport.tls_errors import hung_up, tls_error
 from cryofw.transport.tls_port import parse_tls_url
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class TlsStream:
         except OSError as error:
             raise tls_error(error, self._port) from error
         if not self._ahead:
-            raise closed_at_once(self._port)
+            raise hung_up(self._port)
 
     async def read(self, max_bytes: int = 65536) -> bytes:
         """See `ByteStream.read`."""
