@@ -40,6 +40,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("stop", "operate:stop", "Rollout", "Emergency stop: send nothing more."),
     LazyCommand("inventory", "status:inventory", "Lab", "Show what runs on each device."),
     LazyCommand("quarantine", "status:quarantine", "Lab", "List and clear stuck devices."),
+    LazyCommand("drift", "drift:drift", "Lab", "Find metrics that slowly drift over days."),
     LazyCommand("schema", "schema:schema", "Lab", "Print the JSON Schema of fleet.yaml."),
     LazyCommand("audit", "audit:audit", "Records", "Prove the journal, and read it as a story."),
     LazyCommand("sim", "sim:sim", "Simulation", "Make and serve a simulated lab."),

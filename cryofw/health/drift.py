@@ -230,8 +230,8 @@ class _Search:
         """Rows for all devices: no blocks would do."""
         found = [self._too_little(name) for name in sorted(self._members)]
         why = (
-            f"no blocks will do: the baseline is too short, or its noise too slow, for "
-            f"{LEAST_BASELINE} blocks that do not resemble each other"
+            f"its baseline is too short, or its noise too slow, for {LEAST_BASELINE} blocks that "
+            "do not resemble each other"
         )
         self._grid = BlockGrid(math.nan, 0, 0, 0)
         return [replace(one, block_s=0.0, why=why if one.samples else one.why) for one in found]
