@@ -30,6 +30,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("verify", "verify:verify", "Firmware", "Check an image against trusted keys."),
     LazyCommand("inspect", "inspect:inspect", "Firmware", "Show what is inside an image."),
     LazyCommand("keys", "keys:keys", "Keys", "Generate and list signing keys."),
+    LazyCommand("release", "release:release", "Releases", "Publish releases, and trust them."),
     LazyCommand("plan", "deploy:plan", "Rollout", "Show what a deploy would do."),
     LazyCommand("deploy", "deploy:deploy", "Rollout", "Roll out an image, stage by stage."),
     LazyCommand("status", "status:status", "Rollout", "Show how far a rollout is."),

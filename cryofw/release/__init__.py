@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         OfferedRelease,
         ReleaseClient,
         parse_release,
+        read_root,
         require_sound_root,
     )
     from cryofw.release.errors import (
@@ -42,12 +43,18 @@ if TYPE_CHECKING:
         SignaturesMissing,
         SourceUnreachable,
     )
-    from cryofw.release.publication import Shortage, publish, sign_staged
+    from cryofw.release.publication import Shortage, publish, require_staged, sign_staged
     from cryofw.release.record import ReleaseRecord
-    from cryofw.release.release_signer import SignerPool
+    from cryofw.release.release_signer import SignerPool, keys_of_role
     from cryofw.release.repository import Repository
     from cryofw.release.rotation import FirstKeys, renew, rotate, stage_first
-    from cryofw.release.trust import PinnedRoot, load_pinned_root, pin_root, seen_releases
+    from cryofw.release.trust import (
+        PinnedRoot,
+        load_pinned_root,
+        pin_root,
+        require_not_revoked,
+        seen_releases,
+    )
 
 __all__ = [
     "LATEST",
@@ -76,16 +83,20 @@ __all__ = [
     "add_release",
     "admit",
     "decoded",
+    "keys_of_role",
     "latest_of",
     "load_pinned_root",
     "make_bundle",
     "parse_release",
     "pin_root",
     "publish",
+    "read_root",
     "records_of",
     "release_again",
     "renew",
+    "require_not_revoked",
     "require_sound_root",
+    "require_staged",
     "revoke_release",
     "rotate",
     "seen_releases",
@@ -112,16 +123,20 @@ _MODULES = {
     "SignerPool": "release_signer",
     "SourceUnreachable": "errors",
     "add_release": "catalogue",
+    "keys_of_role": "release_signer",
     "latest_of": "catalogue",
     "load_pinned_root": "trust",
     "make_bundle": "bundle",
     "parse_release": "client",
     "pin_root": "trust",
     "publish": "publication",
+    "read_root": "client",
     "records_of": "catalogue",
     "release_again": "catalogue",
     "renew": "rotation",
+    "require_not_revoked": "trust",
     "require_sound_root": "client",
+    "require_staged": "publication",
     "revoke_release": "catalogue",
     "rotate": "rotation",
     "seen_releases": "trust",

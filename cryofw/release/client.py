@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from cryofw import __version__
 from cryofw.errors import UsageError
 from cryofw.release.errors import MetadataExpired, ReleaseInvalid, ReleaseRefused
+from cryofw.release.metadata import Metadata, Root
 from cryofw.release.origin import ReleaseOrigin
 from cryofw.release.record import is_of_newer_cryofw, record_from_custom
 from cryofw.release.role import LEAST_ROOT_KEYS, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, is_product
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from tuf.ngclient.fetcher import FetcherInterface
 
-    from cryofw.release.metadata import Root, Signed, TargetFile
+    from cryofw.release.metadata import Signed, TargetFile
     from cryofw.release.record import ReleaseRecord
     from cryofw.release.trust import PinnedRoot
 
@@ -137,13 +138,7 @@ class ReleaseClient:
 
     def _require_fresh(self, session: Session, products: Mapping[str, Signed]) -> None:
         """What the forgiveness does not name must not have expired."""
-        roles: dict[str, Signed] = {
-            ROOT: session.root,
-            TIMESTAMP: session.timestamp,
-            SNAPSHOT: session.snapshot,
-            TARGETS: session.top_targets,
-            **products,
-        }
+        roles = _roles(session, products)
         unknown = [role for role in self._forgiveness.roles if role not in roles]
         if unknown:
             raise UsageError(
@@ -156,19 +151,24 @@ class ReleaseClient:
             raise MetadataExpired(self.source, unforgiven)
         self._roles, self._expired = roles, tuple(expired)
 
-    def _all_expired(self) -> dict[str, datetime]:
-        """Every role that has expired, not only the first one met; keeps nothing of it."""
+    def look(self) -> dict[str, Signed]:
+        """The metadata of each role, verified but for its expiry; nothing is kept of it.
+
+        For people who want to know how things stand; no release is taken so.
+
+        Raises:
+            ReleaseInvalid, RepositoryUnusable, SourceUnreachable: as `session`.
+        """
         with tempfile.TemporaryDirectory(prefix="cryofw-") as scratch, translated(self.source):
             copy = Path(scratch, "metadata")
             if self._directory.is_dir():
                 shutil.copytree(self._directory, copy, symlinks=True)
             session = self._refresh(copy, _BEFORE_ANY_EXPIRY)
-            try:
-                products = {name: session.product(name) for name in self._products(session)}
-                self._require_fresh(session, products)
-            except MetadataExpired as error:
-                return error.expired
-        return {}
+            return _roles(session, {n: session.product(n) for n in self._products(session)})
+
+    def _all_expired(self) -> dict[str, datetime]:
+        """Every role that has expired, not only the first one met."""
+        return {r: s.expires for r, s in self.look().items() if s.is_expired(self._now)}
 
     @property
     def products(self) -> list[str]:
@@ -298,6 +298,34 @@ class ReleaseClient:
             by=self._forgiveness.by if forgiven else "",
             why=self._forgiveness.why if forgiven else "",
         )
+
+
+def _roles(session: Session, products: Mapping[str, Signed]) -> dict[str, Signed]:
+    return {
+        ROOT: session.root,
+        TIMESTAMP: session.timestamp,
+        SNAPSHOT: session.snapshot,
+        TARGETS: session.top_targets,
+        **products,
+    }
+
+
+def read_root(data: bytes, name: str) -> Root:
+    """A root file that is sound by itself: parsed, signed by its own keys, not by one person.
+
+    Whether it is the right one, only a person can tell, by its fingerprint.
+
+    Raises:
+        ReleaseInvalid: it is not.
+    """
+    with translated(name):
+        metadata = Metadata[Root].from_bytes(data)
+        root = metadata.signed
+        if not isinstance(root, Root):
+            raise ReleaseInvalid(f"{name} is no root file", why="it is metadata of another role")
+        root.verify_delegate(ROOT, metadata.signed_bytes, metadata.signatures)
+    require_sound_root(root, name)
+    return root
 
 
 def require_sound_root(root: Root, what: str) -> None:

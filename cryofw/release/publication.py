@@ -259,7 +259,7 @@ def _write(repository: Repository, role: str, metadata: AnyMetadata) -> None:
     repository.storage.write_atomic(name, metadata.to_bytes())
 
 
-def require_something(repository: Repository) -> None:
+def require_staged(repository: Repository) -> None:
     """There is something to publish.
 
     Raises:

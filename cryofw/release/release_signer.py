@@ -15,13 +15,16 @@ from securesystemslib.signer import (  # type: ignore[attr-defined]  # its API, 
 from cryofw.errors import CryofwError
 from cryofw.image import Algorithm
 from cryofw.keys import Purpose
+from cryofw.release.metadata import Root, Targets
+from cryofw.release.role import ROOT, TARGETS, TOP_LEVEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from cryofw.image import PublicKey
     from cryofw.keys import KeyEntry, Keyring, PassphraseSource
     from cryofw.keys import Signer as OwnSigner
+    from cryofw.release.metadata import Signed
 
 NAME_FIELD = "x-cryofw-name"
 """What people call a key; it stands beside the key, and nothing is decided by it."""
@@ -47,6 +50,20 @@ def metadata_key(public_key: PublicKey, name: str) -> SSlibKey:
 def key_name(key: Key) -> str:
     """What people call a key, or the beginning of its id."""
     return str(key.unrecognized_fields.get(NAME_FIELD) or key.keyid[:12])
+
+
+def keys_of_role(role: str, roles: Mapping[str, Signed]) -> tuple[tuple[str, ...], int]:
+    """Names of the keys that may sign a role, and how many must.
+
+    Args:
+        role: whose.
+        roles: the metadata of each role; root speaks for four of them, targets for products.
+    """
+    delegator = roles[ROOT] if role in TOP_LEVEL else roles[TARGETS]
+    assert isinstance(delegator, Root | Targets)
+    given = delegator.get_delegated_role(role)
+    names = sorted(key_name(delegator.get_key(keyid)) for keyid in given.keyids)
+    return tuple(names), given.threshold
 
 
 class ReleaseSigner(Signer):

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryofw.errors import Refused, VerificationFailed
-from cryofw.release.record import record_from_custom
+from cryofw.release.errors import ReleaseRefused
+from cryofw.release.record import is_of_newer_cryofw, record_from_custom
 from cryofw.release.role import TOP_LEVEL
 
 if TYPE_CHECKING:
@@ -110,5 +111,22 @@ def seen_releases(storage: Storage) -> Iterator[ReleaseRecord]:
                 hint=f"remove {METADATA} from the state directory; it is fetched again",
             ) from error
         for path, custom in found:
-            if path.endswith(".bin"):
+            if path.endswith(".bin") and not is_of_newer_cryofw(custom):
                 yield record_from_custom(path, custom)
+
+
+def require_not_revoked(storage: Storage, image_hash: str) -> None:
+    """An image must not be one that this host has seen revoked, however it was given.
+
+    Raises:
+        ReleaseRefused: it was, with the reason.
+        VerificationFailed: the kept metadata is damaged.
+    """
+    for record in seen_releases(storage):
+        if record.hash == image_hash and record.revoked is not None:
+            raise ReleaseRefused(
+                f"the release {record.name} was revoked",
+                why=f"by {record.revoked.by} at {record.revoked.at}: {record.revoked.why}",
+                hint="deploy another release; a rollout of it ends with `cryofw abort` or "
+                "`cryofw rollback`",
+            )
