@@ -273,8 +273,8 @@ class Engine:
         while name in self._wanted:
             self._wakes[name].clear()
             now_s = self._clock.monotonic()
-            # Before the update only the baseline is of interest.
-            if progress.state is DeviceState.CHECKED:
+            # Before anything is on trial only the baseline is of interest.
+            if not self._rollout.beating(name):
                 next_beat_s = now_s + contract.heartbeat_every_s
             elif now_s >= next_beat_s:
                 await self._read(name, self._hands.heartbeat)

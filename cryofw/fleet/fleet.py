@@ -210,10 +210,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class SimulatedMetric:
-    """What a healthy simulated controller reports: `nominal`, with noise of this deviation."""
+    """What a healthy simulated controller reports: `nominal`, with noise of this deviation.
+
+    `correlation_s` is the time after which the noise has forgotten itself to 1/e.
+    """
 
     nominal: float
     noise: float
+    correlation_s: float = 10.0
 
 
 @dataclass(frozen=True)

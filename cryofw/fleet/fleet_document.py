@@ -98,6 +98,9 @@ class SimulatedMetricDocument(StrictDocument):
     noise: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] = Field(
         0.0, description="Standard deviation of the readout noise."
     )
+    correlation: Duration = Field(
+        10.0, description="Time in which the noise forgets itself; default 10 s."
+    )
 
 
 class SimulationDocument(StrictDocument):

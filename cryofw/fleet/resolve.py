@@ -217,7 +217,8 @@ class Resolver:
         if written is None:
             return Simulation()
         metrics = {
-            name: SimulatedMetric(one.nominal, one.noise) for name, one in written.metrics.items()
+            name: SimulatedMetric(one.nominal, one.noise, one.correlation)
+            for name, one in written.metrics.items()
         }
         return Simulation(written.seed, metrics, dict(written.coefficients))
 

@@ -12,10 +12,9 @@ it will see. `BeatTest` judges heartbeats from the same ledger.
 from cryofw.health.beats import BeatTest
 from cryofw.health.cohort import Cohort
 from cryofw.health.contract import EvidenceContract, MetricContract, Worse
-from cryofw.health.finding import finding_of
+from cryofw.health.finding import MetricFinding, Shift, finding_of
 from cryofw.health.freshness import FreshValues
 from cryofw.health.heartbeat import HeartbeatWatch, Symptom
-from cryofw.health.judge import Judge, MetricFinding, Shift, ShiftJudge
 from cryofw.health.ledger import AlphaLedger, StreamKind
 from cryofw.health.reading import (
     Heartbeat,
@@ -27,7 +26,8 @@ from cryofw.health.reading import (
     reading_to_json,
 )
 from cryofw.health.rule import CohortRule, Method, StreamRule, wave_streams
-from cryofw.health.sight import Sight, judged_deviation, sight
+from cryofw.health.sight import Sight, judged_deviation, sight, stream_sight
+from cryofw.health.stage_pool import StagePools
 from cryofw.health.stream import CalibrationStream
 from cryofw.health.verdict import Outcome, Verdict
 from cryofw.health.watch import DeviceWatch, Phase
@@ -44,7 +44,6 @@ __all__ = [
     "Heartbeat",
     "HeartbeatMissed",
     "HeartbeatWatch",
-    "Judge",
     "LabValue",
     "Method",
     "MetricContract",
@@ -54,8 +53,8 @@ __all__ = [
     "Phase",
     "Reading",
     "Shift",
-    "ShiftJudge",
     "Sight",
+    "StagePools",
     "StreamKind",
     "StreamRule",
     "Symptom",
@@ -66,5 +65,6 @@ __all__ = [
     "reading_from_json",
     "reading_to_json",
     "sight",
+    "stream_sight",
     "wave_streams",
 ]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cryofw.health.onset import Onset
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,17 +38,33 @@ def bound_of(metric: MetricContract, golden: float | None = None) -> float | Non
 class BoundTest:
     """Two sign tests by betting on one series: is it beyond the bound, and is it within?
 
+    Args:
+        bound: oriented so that higher is worse.
+        planned: blocks that are expected; the stake of the bet on "beyond" is spread over them,
+            so that what begins late is found too.
+
     Attributes:
         beyond: wealth of the bet that the median lies beyond (bad news).
         within: wealth of the bet that it lies within.
         peak: the highest that `beyond` ever was.
     """
 
-    __slots__ = ("_beyond", "_bound", "_within", "beyond", "blocks", "outside", "peak", "within")
+    __slots__ = (
+        "_beyond",
+        "_bound",
+        "_onset",
+        "_within",
+        "beyond",
+        "blocks",
+        "outside",
+        "peak",
+        "within",
+    )
 
-    def __init__(self, bound: float) -> None:
+    def __init__(self, bound: float, planned: int = 1) -> None:
         self._bound = bound
-        self._beyond = [1.0] * len(_BETS)
+        self._onset = Onset(max(1, planned))
+        self._beyond = [0.0] * len(_BETS)
         self._within = [1.0] * len(_BETS)
         self.beyond = self.within = self.peak = 1.0
         self.blocks = self.outside = 0
@@ -59,7 +77,10 @@ class BoundTest:
         win = [2.0 * p for p in _BETS]
         lose = [2.0 - w for w in win]
         up, down = (win, lose) if outside else (lose, win)
-        self._beyond = [min(b * f, _CEILING) for b, f in zip(self._beyond, up, strict=True)]
+        stake = self._onset.share(self.blocks)
+        self._beyond = [
+            min((b + stake) * f, _CEILING) for b, f in zip(self._beyond, up, strict=True)
+        ]
         self._within = [min(b * f, _CEILING) for b, f in zip(self._within, down, strict=True)]
         self.beyond = sum(self._beyond) / len(_BETS)
         self.within = sum(self._within) / len(_BETS)

@@ -13,29 +13,35 @@ from typing import TYPE_CHECKING
 
 from cryofw.health.blocks import shared_length
 from cryofw.health.controls import ControlGroup
-from cryofw.health.finding import finding_of
-from cryofw.health.judge import MetricFinding, Shift
+from cryofw.health.finding import MetricFinding, Shift, finding_of
 from cryofw.health.ledger import StreamKind
-from cryofw.health.pool import Pool
 from cryofw.health.rule import CohortRule, StreamRule
 from cryofw.health.shift import usable
+from cryofw.health.sight import Sight, stream_sight
+from cryofw.health.stage_pool import StagePools
 from cryofw.health.stream import CalibrationStream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cryofw.health.contract import MetricContract
+    from cryofw.health.pool import Pool
 
 
 @dataclass(slots=True)
 class _Member:
-    """One device of the wave: its streams, and what waits for the controls."""
+    """One device of the wave: its streams, and what waits for the controls.
+
+    `out`: it takes no part; nobody waits for its baseline.
+    """
 
     streams: dict[str, CalibrationStream]
     before: dict[str, dict[int, float]]
     waiting: dict[str, deque[tuple[int, float]]]
     last: int = -1
     begun: int | None = None
+    out: bool = False
+    findings: list[MetricFinding] | None = None
 
 
 class Cohort:
@@ -47,9 +53,10 @@ class Cohort:
     Args:
         rule: the frozen rule.
         attempt: of the wave's devices, from 1; a later one has less of alpha.
+        pools: of the stage that the wave is part of; the wave is the whole stage without them.
     """
 
-    def __init__(self, rule: CohortRule, attempt: int = 1) -> None:
+    def __init__(self, rule: CohortRule, attempt: int = 1, pools: StagePools | None = None) -> None:
         self.rule, self.attempt = rule, attempt
         self._start_s: float | None = None
         self._frozen = False
@@ -62,8 +69,28 @@ class Cohort:
             for m in rule.metrics
         } if rule.controls else {}  # fmt: skip
         self._members = {name: self._member(name) for name in rule.devices}
-        self.pools: dict[str, Pool] = {}
+        self._pools = self._own_pools() if pools is None else pools
         self._shared: dict[str, int] = {}
+
+    def _own_pools(self) -> StagePools:
+        rule, pooled = self.rule, len(self.rule.devices) > 1
+        return StagePools(
+            rule.metrics,
+            rule.devices,
+            rule.planned_samples,
+            rule.ledger.threshold(StreamKind.POOLED, self.attempt) if pooled else math.inf,
+            self._seed(str(self.attempt), "pool", ""),
+        )
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """Metric name to the pool of its stage, once it is open."""
+        return self._pools.open
+
+    @property
+    def frozen(self) -> bool:
+        """Baselines, blocks and controls are fixed."""
+        return self._frozen
 
     def _seed(self, *names: str) -> bytes:
         return self.rule.seed + "/".join((self.rule.name, *names)).encode()
@@ -164,21 +191,23 @@ class Cohort:
         self, device: str, member: _Member, metric: str, slot: int, value: float, raw: float
     ) -> None:
         member.streams[metric].observe(slot, value, raw)
+        member.findings = None
         assert member.begun is not None
-        if metric in self.pools and self.pools[metric].waits_for(device):
-            self.pools[metric].observe(device, slot - member.begun - 1, value)
+        self._pools.observe(device, metric, slot - member.begun - 1, value)
 
     # --- phases -------------------------------------------------------------------------
 
     @property
     def baseline_complete(self) -> bool:
-        """Every device has its baseline in every metric, and a control group to compare with."""
-        need = self.rule.baseline_samples
-        return all(
-            self.baseline_count(device, metric) >= need
-            for device, member in self._members.items()
-            for metric in member.before
-        )
+        """Each device that takes part has its baseline, and controls to compare with."""
+        return all(self.has_baseline(d) for d, m in self._members.items() if not m.out)
+
+    def has_baseline(self, device: str) -> bool:
+        """`device` has its baseline in every metric."""
+        member, need = self._members[device], self.rule.baseline_samples
+        if self._frozen:
+            return all(stream.baseline_count >= need for stream in member.streams.values())
+        return all(self.baseline_count(device, metric) >= need for metric in member.before)
 
     def baseline_count(self, device: str, metric: str) -> int:
         """Slots with a sample of the device, and of enough controls if there are any."""
@@ -199,31 +228,21 @@ class Cohort:
                 device: self._difference(member.before[name], metric)
                 for device, member in self._members.items()
             }
-            self._shared[name] = shared_length([list(b.values()) for b in baselines.values()])
+            taking_part = [b for d, b in baselines.items() if not self._members[d].out]
+            self._shared[name] = shared_length([list(b.values()) for b in taking_part])
             for device, before in baselines.items():
                 self._members[device].before[name] = before
                 self._arm(self._members[device].streams[name], before, self._shared[name])
-            self._open_pool(metric, baselines)
+        for device, member in self._members.items():
+            if not member.out and self.has_baseline(device):
+                self._pools.enrol(device, member.before, self._shared)
+            else:
+                self._pools.drop(device)
 
     def _arm(self, stream: CalibrationStream, before: Mapping[int, float], shared: int) -> None:
         for slot, value in before.items():
             stream.baseline(slot, value)
         stream.freeze(shared)
-
-    def _open_pool(self, metric: MetricContract, baselines: Mapping[str, dict[int, float]]) -> None:
-        """Of the devices whose baseline is complete; who has none will not be updated."""
-        rule = self.rule
-        members = {d: b for d, b in baselines.items() if len(b) >= rule.baseline_samples}
-        if len(members) < 2:
-            return
-        self.pools[metric.name] = Pool(
-            metric,
-            members,
-            rule.planned_samples,
-            rule.ledger.threshold(StreamKind.POOLED, self.attempt),
-            self._seed(str(self.attempt), "pool", metric.name),
-            self._shared[metric.name],
-        )
 
     def _difference(self, before: Mapping[int, float], metric: MetricContract) -> dict[int, float]:
         group = self.groups.get(metric.name)
@@ -240,9 +259,9 @@ class Cohort:
         self._members[device].begun = max(slot, self._members[device].last)
 
     def drop(self, device: str) -> None:
-        """`device` was taken back: the pools do not wait for it."""
-        for pool in self.pools.values():
-            pool.drop(device)
+        """`device` takes no part (any more): nobody waits for its baseline, nor do the pools."""
+        self._members[device].out = True
+        self._pools.drop(device)
 
     def retry(self, device: str, attempt: int) -> None:
         """`device` is updated once more: new bets against the same baseline, at a later attempt.
@@ -252,8 +271,8 @@ class Cohort:
         self.freeze()
         self.drop(device)
         member = self._members[device]
+        member.out, member.findings, member.begun = False, None, None
         member.streams = self._streams(device, attempt)
-        member.begun = None
         for name, stream in member.streams.items():
             member.waiting[name].clear()
             self._arm(stream, member.before[name], self._shared[name])
@@ -264,25 +283,38 @@ class Cohort:
         """Metric name to the stream of a device."""
         return self._members[device].streams
 
-    def findings(self, device: str, *, soaked: bool) -> list[MetricFinding]:
-        """What the metrics of `device` say; pools of the wave only when they found something.
+    def look(self, device: str) -> None:
+        """The soak of `device` is complete: take the planned look, if one is due."""
+        member = self._members[device]
+        for stream in member.streams.values():
+            stream.look()
+        member.findings = None
+
+    def findings(self, device: str, *, soaked: bool = False) -> list[MetricFinding]:
+        """What the metrics of `device` say; pools of the stage only when they found something.
 
         Args:
             device: of the wave.
-            soaked: the soak is complete, so a planned look may be taken.
+            soaked: take the planned look before.
         """
+        if soaked:
+            self.look(device)
+        member = self._members[device]
+        if member.findings is None:
+            member.findings = [finding_of(stream) for stream in member.streams.values()]
         found = []
-        for name, stream in self._members[device].streams.items():
-            if soaked:
-                stream.look()
-            finding = finding_of(stream)
+        for finding in member.findings:
             # The absolute bound is compared with nobody.
-            absolute = stream.regressed == "bound"
-            found.append(finding if absolute else self._under_controls(name, finding))
+            absolute = member.streams[finding.metric].regressed == "bound"
+            found.append(finding if absolute else self._under_controls(finding.metric, finding))
         for name, pool in self.pools.items():
-            if pool.regressed:
+            if pool.regressed and pool.waits_for(device):
                 found.append(self._under_controls(name, pool.finding()))
         return found
+
+    def sights(self, device: str) -> Mapping[str, tuple[Sight, float]]:
+        """Metric name to what its stream sees, and its deviation in the metric's unit."""
+        return {name: stream_sight(s) for name, s in self._members[device].streams.items()}
 
     def _under_controls(self, metric: str, finding: MetricFinding) -> MetricFinding:
         """A group that left its own baseline proves nothing, neither good nor bad."""

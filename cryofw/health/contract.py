@@ -65,6 +65,11 @@ class EvidenceContract:
     settle_s: float = 0.0
 
     @property
+    def planned_samples(self) -> int:
+        """Calibration samples expected in a soak, once it has settled."""
+        return max(1, int((self.soak_s - self.settle_s) / self.sample_every_s))
+
+    @property
     def min_beats(self) -> int:
         """Fresh heartbeats without which a soak does not count: four in five of the planned."""
         return max(1, int(0.8 * self.soak_s / self.heartbeat_every_s))

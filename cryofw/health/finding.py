@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cryofw.health.bound import bound_of
-from cryofw.health.judge import MetricFinding, Shift
 from cryofw.health.noise import TOLERATED
 from cryofw.health.rule import fine_threshold, look_level
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryofw.health.stream import CalibrationStream
 
 _SUSPECT = 0.1  # of the threshold: a bet that stands so high forbids to pass
+
+
+class Shift(StrEnum):
+    """What one metric says."""
+
+    FINE = "fine"
+    REGRESSED = "regressed"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFinding:
+    """One metric's finding with its numbers (plain JSON) and one sentence."""
+
+    metric: str
+    shift: Shift
+    reason: str
+    evidence: Mapping[str, object]
 
 
 def finding_of(stream: CalibrationStream) -> MetricFinding:

@@ -12,8 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 from cryofw.health.blocks import choose_length
-from cryofw.health.finding import bet_words
-from cryofw.health.judge import MetricFinding, Shift
+from cryofw.health.finding import MetricFinding, Shift, bet_words
 from cryofw.health.shift import ShiftTest, usable
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cryofw.health.contract import MetricContract
+    from cryofw.health.stream import CalibrationStream
 
 FOUND = 0.9
 PASSED = 0.95
@@ -119,6 +120,23 @@ def sight(
         before,
         after,
     )
+
+
+def stream_sight(stream: CalibrationStream) -> tuple[Sight, float]:
+    """What a frozen stream sees, from its own baseline, and the deviation that this is in.
+
+    The deviation is that of a block's mean, in the metric's unit.
+    """
+    rule, shift = stream.rule, stream.shift
+    if shift is None or not shift.length or rule.planned_samples < shift.length:
+        return Sight(None, None, 0, len(shift.base_blocks) if shift else 0, 0), stream.noise
+    blocks = shift.base_blocks
+    mean = math.fsum(blocks) / len(blocks)
+    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in blocks) / max(1, len(blocks) - 1))
+    after = rule.planned_samples // shift.length
+    finds = _finds(len(blocks), after, rule.shift_threshold)
+    clears = _clears(len(blocks), after, rule.beta)
+    return Sight(finds, clears, shift.length, len(blocks), after), deviation
 
 
 @lru_cache(maxsize=64)

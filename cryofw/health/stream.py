@@ -35,7 +35,7 @@ class CalibrationStream:
     """
 
     __slots__ = (
-        "_base", "_next_look", "_raw", "_seed", "_sign", "_slot", "_total", "bound", "controls",
+        "_base", "_next_look", "_raw", "_raws", "_seed", "_sign", "_slot", "_total", "bound", "controls",
         "count", "looks", "noise_test", "p_fine", "rule", "shift", "tmixture",
     )  # fmt: skip
 
@@ -50,9 +50,10 @@ class CalibrationStream:
         self.noise_test: NoiseTest | None = None
         self.tmixture: TMixture | None = None
         bound = bound_of(rule.metric, rule.golden)
-        self.bound = None if bound is None else BoundTest(bound)
+        self.bound = None if bound is None else BoundTest(bound, rule.planned_samples)
         self.count = 0
         self._total = self._raw = 0.0
+        self._raws = 0
         self.looks = self._next_look = 0
         self.p_fine = 1.0
 
@@ -96,27 +97,37 @@ class CalibrationStream:
 
         Args:
             slot: its place on the planned grid; one that is not after the last is ignored.
-            value: in the metric's unit, less the controls' mean if there are any.
-            raw: the value itself, for the absolute bound; None: the same.
+            value: in the metric's unit, less the controls' mean if there are any; NaN if that
+                is not known.
+            raw: the value itself, for the absolute bound, which needs no controls; None: the same.
         """
-        if not self._is_next(slot) or not usable(value):
+        raw = value if raw is None else raw
+        if not self._is_next(slot) or not (usable(value) or usable(raw)):
             return
         if self.shift is None:
             self.freeze()
         assert self.shift is not None
         self._slot = slot
+        if usable(raw):
+            self._observe_bound(self._sign * raw, max(1, self.shift.length))
+        if not usable(value):
+            return
         harm = self._sign * value
         self.count += 1
         self._total += harm
-        self._raw += harm if raw is None else self._sign * raw
         if self.noise_test is not None:
             self.noise_test.observe(harm)
-        if self.shift.observe(harm):
-            if self.bound is not None:
-                self.bound.observe(self._raw / self.shift.length)
-            self._raw = 0.0
-            if self.tmixture is not None:
-                self.tmixture.observe(self.shift.last)
+        if self.shift.observe(harm) and self.tmixture is not None:
+            self.tmixture.observe(self.shift.last)
+
+    def _observe_bound(self, harm: float, length: int) -> None:
+        if self.bound is None:
+            return
+        self._raw += harm
+        self._raws += 1
+        if self._raws >= length:
+            self.bound.observe(self._raw / self._raws)
+            self._raw, self._raws = 0.0, 0
 
     def _is_next(self, slot: int) -> bool:
         return self._slot is None or slot > self._slot
@@ -209,7 +220,7 @@ class CalibrationStream:
             "slot": self._slot,
             "count": self.count,
             "total": self._total,
-            "raw": self._raw,
+            "raw": [self._raw, self._raws],
             "looks": [self.looks, self._next_look, self.p_fine],
             "shift": self.shift.state() if self.shift else None,
             "noise": self.noise_test.state() if self.noise_test else None,
@@ -227,7 +238,8 @@ class CalibrationStream:
         if state["block"] is not None:
             stream._arm(state["block"])
         stream._slot, stream.count = state["slot"], state["count"]
-        stream._total, stream._raw = state["total"], state["raw"]
+        stream._total = state["total"]
+        stream._raw, stream._raws = state["raw"]
         stream.looks, stream._next_look, stream.p_fine = state["looks"]
         for part, saved in (
             (stream.shift, state["shift"]),

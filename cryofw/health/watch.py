@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cryofw.health.beats import BeatTest
+from cryofw.health.finding import MetricFinding, Shift
 from cryofw.health.heartbeat import HeartbeatWatch, Symptom
-from cryofw.health.judge import Judge, MetricFinding, Shift, ShiftJudge
 from cryofw.health.reading import Heartbeat, HeartbeatMissed, MetricSample, Reading
 from cryofw.health.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from cryofw.health.contract import EvidenceContract
 
 
@@ -24,51 +28,56 @@ class Phase(StrEnum):
 
 @dataclass(slots=True)
 class DeviceWatch:
-    """Everything observed about one device in one attempt.
+    """Everything observed about one device in one attempt; its calibration is judged by a cohort.
 
     Args:
         contract: how it is judged.
         new_hash: hex hash of the firmware on trial.
         last_good_hash: hex hash of what ran before.
+        beats_planned: heartbeats expected from the test boot to the rollout's end.
+        beat_threshold: wealth at which silence is no accident; from the ledger.
     """
 
     contract: EvidenceContract
     new_hash: str
     last_good_hash: str
+    beats_planned: int = 2
+    beat_threshold: float = math.inf
     phase: Phase = Phase.BASELINE
     started_t_s: float | None = None
     latest_t_s: float | None = None
     heartbeats: HeartbeatWatch = field(init=False)
-    judges: dict[str, Judge] = field(init=False)
     samples_asked: int = 0
     _last_sample: tuple[float, int | None] = (float("-inf"), None)
 
     def __post_init__(self) -> None:
-        self.heartbeats = self._heartbeats(self.last_good_hash)
-        self.judges = {
-            m.name: ShiftJudge(m, self.contract.baseline_samples, self.contract.min_samples)
-            for m in self.contract.metrics
-        }
+        self.heartbeats = self._heartbeats(self.last_good_hash, math.inf)
 
-    def _heartbeats(self, expected_hash: str, boot_id: int | None = None) -> HeartbeatWatch:
-        return HeartbeatWatch(self.contract, expected_hash, self.last_good_hash, boot_id)
+    def _heartbeats(
+        self, expected_hash: str, threshold: float, boot_id: int | None = None
+    ) -> HeartbeatWatch:
+        bet = BeatTest(self.beats_planned, threshold)
+        return HeartbeatWatch(self.contract, expected_hash, self.last_good_hash, bet, boot_id)
 
     def begin_soak(self, t_s: float, boot_id: int | None) -> None:
         """The new firmware booted at `t_s` (seconds since 1970) as `boot_id`."""
         self.phase = Phase.SOAK
         self.started_t_s = self.latest_t_s = t_s
-        self.heartbeats = self._heartbeats(self.new_hash, boot_id)
+        self.heartbeats = self._heartbeats(self.new_hash, self.beat_threshold, boot_id)
 
     def forget_boot(self) -> None:
         """Nobody watched for a while (a resume): the next heartbeat names the boot to stay in."""
         self.heartbeats.boot_id = None
 
-    def observe(self, reading: Reading, phase: Phase | None = None) -> None:
+    def observe(self, reading: Reading, phase: Phase | None = None) -> Mapping[str, float]:
         """Take one reading; late, repeated and stale ones change nothing.
 
         Args:
             reading: what was observed.
             phase: the phase it was taken in, when it is replayed after a restart.
+
+        Returns:
+            Metric name to value, of a sample that is fresh; else nothing.
         """
         phase = phase or self.phase
         if self.latest_t_s is None or reading.t_s > self.latest_t_s:
@@ -77,33 +86,19 @@ class DeviceWatch:
             case Heartbeat() | HeartbeatMissed():
                 if phase is self.phase:
                     self.heartbeats.observe(reading)
+                return {}
             case MetricSample():
                 self.samples_asked += 1
-                self._sample(reading, phase)
+                return self._fresh(reading)
 
-    def _sample(self, sample: MetricSample, phase: Phase) -> None:
+    def _fresh(self, sample: MetricSample) -> Mapping[str, float]:
         last_t_s, last_ms = self._last_sample
         stale = sample.device_ms is not None and sample.device_ms == last_ms
         if sample.t_s <= last_t_s or stale:
-            return
+            return {}
         self._last_sample = (sample.t_s, sample.device_ms)
-        settled_t_s = (self.started_t_s or 0.0) + self.contract.settle_s
-        if phase is Phase.SOAK and sample.t_s < settled_t_s:
-            return
-        for name, judge in self.judges.items():
-            value = sample.fresh(name)
-            if value is None:
-                continue
-            if phase is Phase.BASELINE:
-                judge.baseline(value)
-            else:
-                judge.observe(value)
-
-    @property
-    def baseline_complete(self) -> bool:
-        """Every metric has its baseline; true at once when no metric is judged."""
-        need = self.contract.baseline_samples
-        return all(judge.baseline_count >= need for judge in self.judges.values())
+        values = {m.name: sample.fresh(m.name) for m in self.contract.metrics}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def soak_complete(self) -> bool:
@@ -116,11 +111,15 @@ class DeviceWatch:
         """What is wrong with the device itself, if anything."""
         return self.heartbeats.symptom
 
-    def verdict(self) -> Verdict | None:
-        """The verdict, or None while the soak goes on without a finding."""
+    def verdict(self, findings: Sequence[MetricFinding] = ()) -> Verdict | None:
+        """The verdict, or None while the soak goes on without a finding.
+
+        Args:
+            findings: of each metric of the contract, from the device's cohort.
+        """
         if self.symptom is not None:
             return self._verdict(Outcome.FAILED, f"{self.symptom}: {self.heartbeats.detail}", [])
-        findings = [judge.finding() for judge in self.judges.values()]
+        findings = [*findings, *self._unjudged(findings)]
         regressed = [f for f in findings if f.shift is Shift.REGRESSED]
         if regressed:
             return self._verdict(Outcome.FAILED, regressed[0].reason, findings)
@@ -131,6 +130,15 @@ class DeviceWatch:
             reason = open_findings[0].reason if open_findings else self._soak_words()
             return self._verdict(Outcome.INCONCLUSIVE, reason, findings)
         return None
+
+    def _unjudged(self, findings: Sequence[MetricFinding]) -> list[MetricFinding]:
+        """Unknown is not healthy: what nobody judged is undecided."""
+        judged = {finding.metric for finding in findings}
+        return [
+            MetricFinding(m.name, Shift.UNDECIDED, f"{m.name}: nobody judged it", {})
+            for m in self.contract.metrics
+            if m.name not in judged
+        ]
 
     def _is_late(self) -> bool:
         if self.started_t_s is None or self.latest_t_s is None:
@@ -147,13 +155,13 @@ class DeviceWatch:
 
     def _passed_words(self) -> str:
         beats = self.heartbeats
-        metrics = ", ".join(self.judges) or "no metric"
+        metrics = ", ".join(m.name for m in self.contract.metrics) or "no metric"
         return (
             f"{beats.soaked_s:.0f} s in one boot, {beats.beats} heartbeats, "
             f"{beats.missed} missed; {metrics} within bounds"
         )
 
-    def _verdict(self, outcome: Outcome, reason: str, findings: list[MetricFinding]) -> Verdict:
+    def _verdict(self, outcome: Outcome, reason: str, findings: Sequence[MetricFinding]) -> Verdict:
         metrics = {f.metric: {"shift": f.shift.value, **f.evidence} for f in findings}
         evidence: dict[str, object] = {"heartbeats": self.heartbeats.evidence()}
         if self.symptom is not None:

@@ -13,11 +13,12 @@ from cryofw.fleet import Reach
 from cryofw.health import Outcome, Symptom
 from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
+from cryofw.rollout import voices
 from cryofw.rollout.cryostat_decision import is_blocked, pause_for_cryostats
 from cryofw.rollout.device_state import GOOD, SETTLED, DeviceState
 
 if TYPE_CHECKING:
-    from cryofw.health import Verdict
+    from cryofw.health import Cohort, Verdict
     from cryofw.rollout.plan import PlannedStage
     from cryofw.rollout.progress import DeviceProgress
     from cryofw.rollout.state import RolloutState
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 _S = DeviceState
 _MAX_CONFIRM_REFUSALS = 2
 _BASELINE_PATIENCE = 3
+_BLIND = (
+    "take a longer baseline (baseline_samples) or soak, or allow more (reject); "
+    "`cryofw gate tune` proposes numbers"
+)
 
 Next = e.Event | c.Command | None
 
@@ -65,23 +70,55 @@ def _upload(state: RolloutState, device: DeviceProgress) -> Next:
         if device.doom and device.sent:
             return e.DeviceAbandoned(device.name, device.doom)
         return None
-    if not device.watch.baseline_complete:
-        return _no_baseline(device)
-    if not device.baseline_taken:
-        counts = {name: judge.baseline_count for name, judge in device.watch.judges.items()}
-        return e.BaselineTaken(device.name, {"samples": counts})
+    cohort = state.cohorts.of(device.name)
+    if cohort is not None and not cohort.frozen:
+        if not cohort.has_baseline(device.name):
+            return _no_baseline(state, device, cohort)
+        if not cohort.baseline_complete:  # of the others
+            return None
     if not (state.window_open and has_heat_slot(state, device)):
         return None
+    if cohort is not None and not cohort.frozen:
+        return e.CohortFrozen(cohort.rule.name, cohort.rule.devices, cohort.rule.controls)
+    if not device.baseline_taken:
+        return e.BaselineTaken(device.name, _baseline(device, cohort))
+    if blind := state.cohorts.refusal(device.name):
+        return e.DeviceRefused(device.name, f"its evidence would decide nothing: {blind}", _BLIND)
     return c.UploadImage(device.name, device.new_hash, device.planned.running_hash, device.attempt)
 
 
-def _no_baseline(device: DeviceProgress) -> Next:
+def _baseline(device: DeviceProgress, cohort: Cohort | None) -> dict[str, object]:
+    """The baseline of each metric, and what can be seen from it."""
+    if cohort is None:
+        return {"samples": {}}
+    metrics: dict[str, object] = {}
+    for name, (sight, deviation) in cohort.sights(device.name).items():
+        stream = cohort.streams(device.name)[name]
+        sees = sight.smallest_shift(stream.rule.metric, deviation)
+        metrics[name] = {
+            "samples": stream.baseline_count,
+            "mean": _round(stream.before),
+            "sd": _round(stream.noise),
+            "block": sight.block,
+            "sees": _round(sees),
+        }
+    counts = {name: stream.baseline_count for name, stream in cohort.streams(device.name).items()}
+    return {"samples": counts, "controls": list(cohort.rule.controls), "metrics": metrics}
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _no_baseline(state: RolloutState, device: DeviceProgress, cohort: Cohort) -> Next:
     """A device without a baseline cannot be judged, so it must not be updated."""
-    need = device.planned.evidence.baseline_samples
-    if device.watch.samples_asked < _BASELINE_PATIENCE * need:
+    need, asked = cohort.rule.baseline_samples, state.cohorts.asked(device.name)
+    if asked < _BASELINE_PATIENCE * need:
         return None
-    counts = ", ".join(f"{n} {j.baseline_count}" for n, j in device.watch.judges.items())
-    why = f"no baseline: {device.watch.samples_asked} samples asked, {need} fresh needed: {counts}"
+    metrics = [metric.name for metric in cohort.rule.metrics]
+    counts = ", ".join(f"{m} {cohort.baseline_count(device.name, m)}" for m in metrics)
+    against = f" together with {', '.join(cohort.rule.controls)}" if cohort.rule.controls else ""
+    why = f"no baseline: {asked} samples asked, {need} fresh needed{against}: {counts}"
     return e.DeviceRefused(device.name, why, "see why its metrics are missing or stale")
 
 
@@ -122,9 +159,11 @@ def _judge(state: RolloutState, device: DeviceProgress) -> Next:
         return c.CalibrateDevice(device.name)
     if device.uncalibrated:
         return e.HoldExpired(device.name, f"not calibrated after a freeze: {device.uncalibrated}")
-    verdict = device.watch.verdict()
+    if device.watch.symptom is Symptom.SILENT or device.common_cause:
+        return _judge_silence(state, device)
+    verdict = state.verdict(device)
     if device.state is _S.HELD:
-        return _judge_held(device)
+        return _judge_held(device, verdict)
     if device.passed and not (verdict and verdict.outcome is Outcome.FAILED):
         if device.awaits_beat:
             return None
@@ -149,8 +188,35 @@ def _verdict(device: DeviceProgress, verdict: Verdict) -> Next:
     )
 
 
-def _judge_held(device: DeviceProgress) -> Next:
-    verdict = device.watch.verdict()
+def _judge_silence(state: RolloutState, device: DeviceProgress) -> Next:
+    """Its controls tell whether its silence is its own."""
+    if device.common_cause:
+        why = voices.ended(state, device)
+        if why:
+            return e.CommonCauseEnded(device.name, why)
+        return _judge_held(device, None) if device.state is _S.HELD else _lasts(state, device)
+    match voices.silence(state, device):
+        case voices.Silence.UNKNOWN:
+            return None
+        case voices.Silence.SHARED:
+            why, evidence = voices.words(state, device)
+            return e.CommonCauseFound(device.name, why, device.watch.latest_t_s or 0.0, evidence)
+        case voices.Silence.OWN:
+            verdict = state.verdict(device)
+            return None if verdict is None else _verdict(device, verdict)
+
+
+def _lasts(state: RolloutState, device: DeviceProgress) -> Next:
+    """A confirmed device cannot be held, but it must not stay silent for ever either."""
+    latest_t_s = device.watch.latest_t_s
+    waited_s = (latest_t_s or 0.0) - device.common_t_s
+    verdict = state.verdict(device)
+    if verdict is None or waited_s < device.planned.evidence.deadline_s:
+        return None
+    return _verdict(device, verdict)
+
+
+def _judge_held(device: DeviceProgress, verdict: Verdict | None) -> Next:
     if verdict is not None and verdict.outcome is not Outcome.INCONCLUSIVE:
         return _verdict(device, verdict)
     latest_t_s, held_t_s = device.watch.latest_t_s, device.held_t_s
@@ -173,7 +239,9 @@ def _guard(state: RolloutState, device: DeviceProgress) -> Next:
     if device.doom:
         free = has_heat_slot(state, device, back=True)
         return _roll_back(state, device) if free else None
-    verdict = device.watch.verdict()
+    if device.watch.symptom is Symptom.SILENT or device.common_cause:
+        return _judge_silence(state, device)
+    verdict = state.verdict(device)
     if verdict is None or verdict.outcome is not Outcome.FAILED:
         return None
     return _verdict(device, verdict)
@@ -187,7 +255,10 @@ def _frozen(state: RolloutState, device: DeviceProgress) -> Next:
         return _revert(state, device)
     if device.watch.symptom is None or device.reverted_by_host:
         return None
-    verdict = device.watch.verdict()
+    silent = device.watch.symptom is Symptom.SILENT
+    if silent and voices.silence(state, device) is not voices.Silence.OWN:
+        return None  # it is asked again once its cryostat has thawed
+    verdict = state.verdict(device)
     return None if verdict is None else _verdict(device, verdict)
 
 
@@ -307,7 +378,7 @@ def _after_wave(state: RolloutState, stage: PlannedStage) -> Next:
     devices = state.members(started)
     unfinished = [d for d in devices if not d.done]
     if unfinished:
-        return _closed(state, stage) if all(_waits(d) for d in unfinished) else None
+        return _closed(state, stage) if all(_waits(state, d) for d in unfinished) else None
     lost = [d for d in devices if d.lost]
     if lost:
         names = ", ".join(d.name for d in lost)
@@ -320,9 +391,11 @@ def _after_wave(state: RolloutState, stage: PlannedStage) -> Next:
     return _gate(state, stage)
 
 
-def _waits(device: DeviceProgress) -> bool:
+def _waits(state: RolloutState, device: DeviceProgress) -> bool:
     """Ready for its next flash, and nothing under way on it."""
-    ready = device.state is _S.UPLOADED or (device.state is _S.CHECKED and device.baseline_taken)
+    cohort = state.cohorts.of(device.name)
+    baseline = cohort is None or cohort.frozen or cohort.baseline_complete
+    ready = device.state is _S.UPLOADED or (device.state is _S.CHECKED and baseline)
     return ready and not device.intent
 
 

@@ -301,6 +301,39 @@ class WaveStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CohortFrozen(Event):
+    """The baselines of a cohort are complete; it and its controls are fixed before the first look.
+
+    `controls` may be empty: then before is compared with after, and a drift looks like a shift.
+    """
+
+    kind = "cohort-frozen"
+    cohort: str
+    devices: tuple[str, ...]
+    controls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommonCauseFound(Event):
+    """The device is silent, and so are its controls, which nobody updated: held, not judged."""
+
+    kind = "common-cause-found"
+    device: str
+    why: str
+    t_s: float
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CommonCauseEnded(Event):
+    """The device or its controls answer again."""
+
+    kind = "common-cause-ended"
+    device: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class BaselineTaken(Event):
     """Enough samples from before the update; the device may be touched."""
 

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from cryofw.errors import BadInput, VerificationFailed
 from cryofw.fleet import ErrorBudget, Prometheus, Reach, Window
-from cryofw.health import EvidenceContract
+from cryofw.health import AlphaLedger, EvidenceContract
 from cryofw.release import Firmware, ReleaseOrigin
 from cryofw.rollout.guard_contract import CryostatContract, PlannedSource
 
@@ -106,6 +106,8 @@ class Plan:
         guards: cryostat name to its guards; without an entry only `heat_slots` holds there.
         prometheus: the server behind queries; None if there are none.
         error_budgets: without them kept, the rollout does not start.
+        ledger: what each stream of evidence may spend of `false_rollback`; None in plans of
+            cryofw 0.1.0 before its statistics, which get one of 1 %.
         origin: the release repository that vouched for the image; None for a plain file.
         excluded: device name to the reason it takes no part (quarantined).
         overrides: kind of override to the device names an operator accepted it for.
@@ -127,6 +129,7 @@ class Plan:
     prometheus: Prometheus | None = None
     error_budgets: tuple[ErrorBudget, ...] = ()
     origin: ReleaseOrigin | None = None
+    ledger: AlphaLedger | None = None
     schema: str = SCHEMA
 
     @cached_property

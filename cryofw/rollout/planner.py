@@ -16,6 +16,7 @@ from cryofw.health import EvidenceContract, MetricContract, Worse
 from cryofw.image import Version
 from cryofw.rollout.guard_planner import contracts_of, lab_sources, prometheus_of, with_holdback
 from cryofw.rollout.plan import Connection, Plan, PlannedDevice, PlannedStage
+from cryofw.rollout.streams import blind_spots, open_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -130,6 +131,7 @@ def make_plan(
         for s in stages
         if s.devices and not any(devices[n].running_hash or running[n].refused for n in s.devices)
     ]
+    reasons += blind_spots(stages, devices, _false_rollback(fleet, devices)) if devices else []
     if reasons:
         raise PlanRefused(reasons, _hint(reasons))
     return Plan(
@@ -142,6 +144,7 @@ def make_plan(
         prometheus=prometheus_of(fleet),
         error_budgets=fleet.error_budgets,
         origin=wish.origin,
+        ledger=open_ledger(stages, devices, _false_rollback(fleet, devices)),
         heat_slots={n: c.thermal.flashes_at_once for n, c in fleet.cryostats.items()},
         requester=wish.requester,
         created=wish.created,
@@ -149,6 +152,11 @@ def make_plan(
         excluded=_left_out(fleet, quarantined),
         overrides=dict(wish.overrides),
     )
+
+
+def _false_rollback(fleet: Fleet, devices: Mapping[str, PlannedDevice]) -> float:
+    """One alpha for the whole rollout: where controllers ask for several, the strictest."""
+    return min(fleet.by_name[name].calibration.false_rollback for name in devices)
 
 
 def _left_out(fleet: Fleet, quarantined: Mapping[str, str]) -> dict[str, str]:

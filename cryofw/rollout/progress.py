@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryofw.health import DeviceWatch, Outcome, Symptom
+from cryofw.health import DeviceWatch, Outcome, StreamKind, Symptom
 from cryofw.rollout.device_state import HOT, SETTLED, DeviceState, check_move
 
 if TYPE_CHECKING:
-    from cryofw.health import Verdict
+    from cryofw.health import AlphaLedger, Verdict
     from cryofw.rollout.plan import PlannedDevice
 
 # RESET_USER of Zephyr's hwinfo.h: it has no cause for a lease, so controllers use this one.
@@ -34,10 +34,17 @@ class DeviceProgress:
         uncalibrated: why it could not be brought back from there; empty if it was.
         power_cycling: a sibling's power hook is at work and takes it down too.
         host_reset: the host reset it in its present boot, cycling a sibling's power.
+        ledger: what its bets may spend.
+        beats_planned: heartbeats expected from its test boot to the rollout's end.
+        trial: counts its test boots for the ledger; nothing refunds what one has spent.
+        tested: a test boot was asked for in this trial.
+        common_cause: why its silence is not its own; empty if it is, or if it answers.
     """
 
     planned: PlannedDevice
     new_hash: str
+    ledger: AlphaLedger
+    beats_planned: int
     state: DeviceState = DeviceState.PENDING
     attempt: int = 1
     intent: str = ""
@@ -60,13 +67,21 @@ class DeviceProgress:
     uncalibrated: str = ""
     why: str = ""
     hint: str = ""
+    trial: int = 1
+    tested: bool = False
+    common_cause: str = ""
+    common_t_s: float = 0.0
     watch: DeviceWatch = field(init=False)
 
     def __post_init__(self) -> None:
         self.watch = self._new_watch()
 
     def _new_watch(self) -> DeviceWatch:
-        return DeviceWatch(self.planned.evidence, self.new_hash, self.planned.running_hash)
+        threshold = self.ledger.threshold(StreamKind.HEARTBEAT, self.trial)
+        planned = self.planned
+        return DeviceWatch(
+            planned.evidence, self.new_hash, planned.running_hash, self.beats_planned, threshold
+        )
 
     @property
     def name(self) -> str:
@@ -80,8 +95,11 @@ class DeviceProgress:
         self.why = why or self.why
 
     def begin_attempt(self, attempt: int) -> None:
-        """Start over with a fresh watch."""
+        """Start over with a fresh watch; what the last test boot spent of alpha is spent."""
         self.attempt = attempt
+        self.trial += self.tested
+        self.tested = False
+        self.common_cause = ""
         self.verdict = None
         self.baseline_taken = False
         self.held_t_s = None
@@ -114,7 +132,7 @@ class DeviceProgress:
             return False
         if self.doom and self.state is DeviceState.CONFIRMED:
             return False
-        if self.failure and not self.spread:
+        if (self.failure and not self.spread) or self.common_cause:
             return False
         return self.state in SETTLED or (bool(self.doom) and self.untouched)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cryofw.journal import Record
-    from cryofw.rollout.plan import Plan
+    from cryofw.rollout.plan import Plan, PlannedStage
 
 Step = e.Event | c.Command
 
@@ -26,6 +26,7 @@ _WATCHED = (
     DeviceState.FROZEN,
     DeviceState.CONFIRMED,
 )
+_ON_TRIAL = (DeviceState.WATCHED, DeviceState.HELD)
 
 
 class Rollout:
@@ -90,18 +91,39 @@ class Rollout:
             if p.state in _WATCHED and not p.intent and not p.power_cycling
         }
         if state.wave_index >= 0 and state.ending is None:
-            wave = state.members(stage.waves[state.wave_index])
-            cryostats = {p.planned.cryostat for p in wave}
-            names.update(
-                p.name
-                for p in state.members(stage.devices)
-                if p.state is DeviceState.CHECKED
-                and not p.intent
-                and not p.doom
-                and p.planned.cryostat in cryostats
-                and not state.is_frozen(p.planned.cryostat)
-            )
+            names |= self._before_their_update(stage)
         return names
+
+    def _before_their_update(self, stage: PlannedStage) -> set[str]:
+        """Those whose baseline is being taken, and the controls of all that are judged."""
+        state = self.state
+        coming = [n for w in stage.waves[state.wave_index : state.wave_index + 2] for n in w]
+        cryostats = {state.devices[n].planned.cryostat for n in stage.waves[state.wave_index]}
+        near = [n for n in stage.devices if state.devices[n].planned.cryostat in cryostats]
+        judged = [n for n, p in state.devices.items() if p.state in _WATCHED]
+        names = {n for n in (*coming, *near) if state.devices[n].state is DeviceState.CHECKED}
+        names |= state.cohorts.wanted([*coming, *judged])
+        return {
+            p.name
+            for p in state.members(names)
+            if not (p.intent or p.doom or p.power_cycling)
+            and not state.is_frozen(p.planned.cryostat)
+        }
+
+    def beating(self, device: str) -> bool:
+        """Its heartbeats are wanted, not only its metrics: it is on trial, or near one that is.
+
+        Whether an updated device is silent alone, only its peers can tell.
+        """
+        state = self.state
+        progress = state.devices[device]
+        if progress.state in _WATCHED:
+            return True
+        near = state.inhabitants(progress.planned.cryostat)
+        if any(p.state in _ON_TRIAL for p in near):
+            return True
+        on_trial = [n for n, p in state.devices.items() if p.state in _ON_TRIAL]
+        return any(device in state.cohorts.peers(name) for name in on_trial)
 
     def guarded(self) -> set[str]:
         """Names of the cryostats whose guards are wanted now."""

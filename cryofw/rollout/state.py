@@ -7,18 +7,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryofw.fleet import Reach
-from cryofw.health import Heartbeat, Outcome, Verdict
+from cryofw.health import Heartbeat, MetricSample, Outcome, Phase, Verdict
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout.cohorts import Cohorts
 from cryofw.rollout.cryostat_guard import CryostatGuard
-from cryofw.rollout.cryostat_state import CryostatHandlers
+from cryofw.rollout.cryostat_state import ON_TRIAL, CryostatHandlers
 from cryofw.rollout.device_state import DeviceState
 from cryofw.rollout.progress import DeviceProgress
 from cryofw.rollout.release_events import ReleaseHandlers
+from cryofw.rollout.streams import beats_planned, ledger_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from cryofw.rollout.plan import Plan, PlannedStage
 
@@ -40,6 +42,7 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
         ending: how the rollout will end once everything has settled; None while it goes on.
         ended: how it ended.
         paused: what it waits for; empty while it runs.
+        cohorts: who is judged with whom.
         guards: what is known about each guarded cryostat.
         unsettled: cryostats that have to be decided again.
         now_s: the latest time heard of, in seconds since 1970.
@@ -47,6 +50,7 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
 
     plan: Plan
     devices: dict[str, DeviceProgress] = field(init=False)
+    cohorts: Cohorts = field(init=False)
     started: bool = False
     stage_index: int = -1
     wave_index: int = -1
@@ -66,8 +70,12 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
     unsettled: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        new = self.plan.release.hash
-        self.devices = {n: DeviceProgress(p, new) for n, p in self.plan.devices.items()}
+        new, ledger, beats = self.plan.release.hash, ledger_of(self.plan), beats_planned(self.plan)
+        self.devices = {
+            name: DeviceProgress(planned, new, ledger, beats.get(name, 2))
+            for name, planned in self.plan.devices.items()
+        }
+        self.cohorts = Cohorts(self.plan, self.devices)
         self.guards = {n: CryostatGuard(n, g) for n, g in self.plan.guards.items()}
 
     @property
@@ -104,6 +112,8 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
         getattr(self, "_on_" + event.kind.replace("-", "_"))(event)
         if progress is not None:
             self.align(progress)
+            if progress.state in _OUT:
+                self.cohorts.drop(device)
             # A share of the heat budget may have become free for the others.
             freed = not progress.hot and type(event) in _OUTCOMES
             self.touch(*(self._neighbours(progress) if freed else (device,)))
@@ -120,6 +130,7 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
     def _intend(self, command: c.Command, progress: DeviceProgress) -> None:
         if isinstance(command, c.TestImage) and progress.state is not _S.TESTING:
             progress.move(_S.TESTING)
+            progress.tested = True
         if isinstance(command, c.RollBackDevice) and progress.state is not _S.ROLLING_BACK:
             progress.move(_S.ROLLING_BACK, command.why)
         progress.intent = command.kind
@@ -208,6 +219,8 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
         progress = self.devices[event.device]
         progress.move(_S.CHECKED, "ready; nothing was sent")
         progress.running_hash = event.hash
+        if self.wave_index >= 0:  # a person cleared it after its stage had begun
+            self.cohorts.reopen(event.device, progress.trial)
 
     def _on_device_skipped(self, event: e.DeviceSkipped) -> None:
         """It runs the release already."""
@@ -246,6 +259,7 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
         progress.running_hash = event.hash
         progress.host_reset = False
         progress.watch.begin_soak(event.t_s, event.boot)
+        self.cohorts.begin(event.device, event.t_s + progress.planned.evidence.settle_s)
 
     def _on_device_reverted(self, event: e.DeviceReverted) -> None:
         """The last good image runs again."""
@@ -299,7 +313,9 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
     def _on_reading_taken(self, event: e.ReadingTaken) -> None:
         """Feed the watch."""
         progress = self.devices[event.device]
-        progress.watch.observe(event.reading)
+        values = progress.watch.observe(event.reading)
+        if isinstance(event.reading, MetricSample):
+            self._sample(progress, event.reading.t_s, values)
         guard = self.guards.get(progress.planned.cryostat)
         if guard is not None:
             guard.pass_time(event.reading.t_s)
@@ -307,6 +323,24 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
             progress.awaits_beat = False
         if progress.state is _S.HELD and progress.held_t_s is None:
             progress.held_t_s = event.reading.t_s
+
+    def _sample(self, progress: DeviceProgress, t_s: float, values: Mapping[str, float]) -> None:
+        self.cohorts.observe(progress.name, t_s, values)
+        cohort = self.cohorts.of(progress.name)
+        soaked = progress.watch.phase is Phase.SOAK and progress.watch.soak_complete
+        if cohort is not None and soaked and progress.state in ON_TRIAL:
+            cohort.look(progress.name)
+
+    def verdict(self, device: DeviceProgress) -> Verdict | None:
+        """What the readings of a device say now, with those of its cohort."""
+        cohort = self.cohorts.of(device.name)
+        findings = [] if cohort is None else cohort.findings(device.name)
+        verdict = device.watch.verdict(findings)
+        if verdict is None or cohort is None:
+            return verdict
+        return Verdict(
+            verdict.outcome, verdict.reason, {**verdict.evidence, "cohort": cohort.evidence()}
+        )
 
     def _on_clock_ticked(self, event: e.ClockTicked) -> None:
         """A window may have opened or closed."""
@@ -339,7 +373,13 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
         """The next wave."""
         self.wave_index = event.wave - 1
         stage = self.plan.stage(event.stage)
+        self.cohorts.open_waves(stage, self.wave_index)
         self.touch(*stage.waves[self.wave_index])
+
+    def _on_cohort_frozen(self, event: e.CohortFrozen) -> None:
+        """Its baselines and controls are fixed: the first of its devices is touched next."""
+        self.cohorts.freeze(event.cohort)
+        self.touch(*event.devices)
 
     def _on_baseline_taken(self, event: e.BaselineTaken) -> None:
         """The device may be touched."""
@@ -359,6 +399,22 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
         elif progress.state is _S.HELD:
             progress.move(_S.WATCHED, verdict.reason)
 
+    def _on_common_cause_found(self, event: e.CommonCauseFound) -> None:
+        """Its controls are silent too: it is held, and no verdict is spoken on its firmware."""
+        progress = self.devices[event.device]
+        progress.common_cause, progress.common_t_s = event.why, event.t_s
+        if progress.state is _S.WATCHED:
+            progress.move(_S.HELD, event.why)
+            progress.held_t_s = event.t_s
+
+    def _on_common_cause_ended(self, event: e.CommonCauseEnded) -> None:
+        """It is watched again; the silence that it shared counts for nothing."""
+        progress = self.devices[event.device]
+        progress.common_cause = ""
+        progress.watch.heartbeats.excuse()
+        if progress.state is _S.HELD:
+            progress.move(_S.WATCHED, event.why)
+
     def _on_hold_expired(self, event: e.HoldExpired) -> None:
         """Not provably good in time: back."""
         self._doom([event.device], event.why)
@@ -368,6 +424,7 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
         progress = self.devices[event.device]
         progress.move(_S.CHECKED, event.why)
         progress.begin_attempt(event.attempt)
+        self.cohorts.retry(event.device, progress.trial)
 
     def _on_failure_spread(self, event: e.FailureSpread) -> None:
         """Everything within reach goes back."""
@@ -425,12 +482,28 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
     def _doom(self, names: Iterable[str], why: str) -> None:
         for progress in self.members(names):
             progress.doom = progress.doom or why
+            if progress.untouched:
+                self.cohorts.drop(progress.name)
             self.touch(progress.name)
 
     def _end_with(self, ending: e.Ending, why: str) -> None:
         if self.ending is None:
             self.ending, self.why = ending, why
 
+
+_OUT = frozenset(
+    {
+        _S.SKIPPED,
+        _S.REFUSED,
+        _S.UNREACHABLE,
+        _S.ABANDONED,
+        _S.SELF_REVERTED,
+        _S.STUCK,
+        _S.ROLLING_BACK,
+        _S.ROLLED_BACK,
+    }
+)
+"""States in which a device takes no part in its cohort."""
 
 _OUTCOMES = frozenset(
     {

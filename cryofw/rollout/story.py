@@ -142,6 +142,19 @@ def _upload_words(step: e.ImageUploaded) -> str:
 _VERDICT_TONES = {"passed": Tone.GOOD, "failed": Tone.BAD, "inconclusive": Tone.WARNING}
 
 
+def _of_comparison(step: e.Event, _version: Callable[[str], str]) -> Line | None:
+    match step:
+        case e.CohortFrozen():
+            against = ", ".join(step.controls) or "nobody: before is compared with after"
+            what = f"{', '.join(step.devices)} against {against}"
+            return Line(Tone.QUIET, "compared", what, routine=bool(step.controls))
+        case e.CommonCauseFound():
+            return Line(Tone.WARNING, "silent", step.why)
+        case e.CommonCauseEnded():
+            return Line(Tone.ACTIVE, "heard", step.why)
+    return None
+
+
 def _of_decision(step: e.Event, _version: Callable[[str], str]) -> Line | None:
     match step:
         case e.StageStarted():

@@ -33,7 +33,7 @@ import numpy as np
 
 from cryofw.health.cohort import Cohort
 from cryofw.health.contract import MetricContract, Worse
-from cryofw.health.judge import Shift
+from cryofw.health.finding import Shift
 from cryofw.health.ledger import AlphaLedger
 from cryofw.health.rule import CohortRule, Method, wave_streams
 

@@ -39,26 +39,26 @@ schema: cryofw.fleet/v1
 lab: tiny
 board: cc40
 defaults:
-  heartbeat: {every: 5 s, misses_allowed: 4}
+  heartbeat: {every: 10 s, misses_allowed: 4}
   reset: watchdog
   slot_size: 64 KiB
   thermal: {stage: 4k, capacity: 1.5 W, headroom: 80 %, flash: 60 mW, max_rise: 150 mK}
   calibration:
     false_rollback: 0.01
-    every: 1 s
-    baseline_samples: 12
-    min_samples: 12
-    metrics: {readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5}}
+    every: 5 s
+    baseline_samples: 100
+    min_samples: 15
+    metrics: {readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5, limit: 26}}
 stages:
-  - {name: rig, targets: [rig-1], soak: 30 s}
-  - {name: fleet, targets: [cryo-1], soak: 30 s, waves: [1, 100 %]}
+  - {name: rig, targets: [rig-1], soak: 150 s}
+  - {name: fleet, targets: [cryo-1], soak: 150 s, waves: [1, 100 %]}
 cryostats:
   rig-1: {controllers: {rig-a: {port: "sim://rig-a", hw: "5a01"}}}
   cryo-1:
     controllers:
       c1-a: {port: "sim://c1-a", hw: "5a11"}
       c1-b: {port: "sim://c1-b", hw: "5a12"}
-simulation: {seed: 3, metrics: {readout_snr: {nominal: 27, noise: 0.05}}}
+simulation: {seed: 3, metrics: {readout_snr: {nominal: 27, noise: 0.05, correlation: 1 s}}}
 """
 WHO = "anna@lab"
 
@@ -67,7 +67,7 @@ IMAGES: Mapping[str, tuple[Mapping[str, object], Ending]] = {
     "good": ({}, Ending.CONFIRMED),
     "drift": ({"shift": {**_DRIFT, "after_s": 10}}, Ending.ROLLED_BACK),
     # Shows when the rig and the first of the fleet are confirmed: they are taken back too.
-    "late-drift": ({"shift": {**_DRIFT, "after_s": 90}}, Ending.ROLLED_BACK),
+    "late-drift": ({"shift": {**_DRIFT, "after_s": 830}}, Ending.ROLLED_BACK),
     "hang": ({"hang_s": 0, "wdt": True}, Ending.ROLLED_BACK),
     "late-hang": ({"hang_s": 15, "wdt": True}, Ending.ROLLED_BACK),
 }

@@ -26,21 +26,21 @@ schema: cryofw.fleet/v1
 lab: small
 board: cc40
 defaults:
-  heartbeat: {every: 4 s, misses_allowed: 4}
+  heartbeat: {every: 10 s, misses_allowed: 4}
   reset: watchdog
   thermal: {stage: 4k, capacity: 1.5 W, headroom: 80 %, flash: 60 mW, max_rise: 150 mK}
   calibration:
     false_rollback: 0.01
-    every: 2 s
-    baseline_samples: 20
+    every: 5 s
+    baseline_samples: 100
     min_samples: 20
     metrics:
       readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5, limit: 20}
   retries: {count: 3, backoff: 1 s}
 stages:
-  - {name: test-rig, targets: [rig-1], soak: 60 s}
-  - {name: canary-cryostat, targets: [cryo-1], soak: 60 s, then: approve}
-  - {name: fleet, targets: [cryo-2], soak: 60 s, waves: [1, 100 %]}
+  - {name: test-rig, targets: [rig-1], soak: 5 min}
+  - {name: canary-cryostat, targets: [cryo-1], soak: 5 min, then: approve}
+  - {name: fleet, targets: [cryo-2], soak: 5 min, waves: [1, 100 %]}
 cryostats:
   rig-1: {controllers: {rig-a: {port: "sim://rig-a", hw: "5a01"}}}
   cryo-1:
@@ -54,7 +54,7 @@ cryostats:
 simulation:
   seed: 7
   metrics:
-    readout_snr: {nominal: 27, noise: 0.1}
+    readout_snr: {nominal: 27, noise: 0.1, correlation: 1 s}
 """
 
 DEVICES = ("rig-a", "c1-a", "c1-b", "c2-a", "c2-b")

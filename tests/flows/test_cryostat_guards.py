@@ -36,7 +36,7 @@ schema: cryofw.fleet/v1
 lab: cold
 board: cc40
 defaults:
-  heartbeat: {every: 5 s, misses_allowed: 4}
+  heartbeat: {every: 10 s, misses_allowed: 4}
   reset: watchdog
   slot_size: 64 KiB
   # Room for two of 60 mW.
@@ -47,12 +47,12 @@ defaults:
     experiment: {source: simulated}
   calibration:
     false_rollback: 0.01
-    every: 1 s
-    baseline_samples: 12
-    min_samples: 12
+    every: 5 s
+    baseline_samples: 100
+    min_samples: 15
     metrics: {readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5}}
 stages:
-  - {name: fleet, targets: [cryo-1, cryo-2, cryo-3], soak: 60 s, on_failure: cryostat}
+  - {name: fleet, targets: [cryo-1, cryo-2, cryo-3], soak: 150 s, on_failure: cryostat}
 cryostats:
   cryo-1:
     controllers:
@@ -68,7 +68,7 @@ cryostats:
     controllers:
       c3-a: {port: "sim://c3-a", hw: "5a31"}
       c3-b: {port: "sim://c3-b", hw: "5a32"}
-simulation: {seed: 3, metrics: {readout_snr: {nominal: 27, noise: 0.05}}}
+simulation: {seed: 3, metrics: {readout_snr: {nominal: 27, noise: 0.05, correlation: 1 s}}}
 """
 CRYOSTATS = ("cryo-1", "cryo-2", "cryo-3")
 SLOTS = 2

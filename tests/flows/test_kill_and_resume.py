@@ -54,7 +54,7 @@ def kill_deploy(
     """
     for attempt in range(_TRIES):
         lab = labs(f"{image}-{lines}-{attempt}")
-        edit_fleet(lab, "soak: 60 s", "soak: 300 s")
+        edit_fleet(lab, "soak: 5 min", "soak: 20 min")
         if image == "drift":  # so that the canary finds it, after the rig has passed
             make_rig_tolerant(lab)
         before = lab.see()

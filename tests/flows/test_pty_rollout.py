@@ -55,9 +55,9 @@ defaults:
   thermal: {{stage: 4k, capacity: 1.5 W, headroom: 80 %, flash: 60 mW, max_rise: 150 mK}}
   calibration:
     false_rollback: 0.01
-    every: 200 ms
-    baseline_samples: 8
-    min_samples: 8
+    every: 100 ms
+    baseline_samples: 100
+    min_samples: 20
     metrics: {{readout_snr: {{unit: dB, worse: lower, margin: 0.5, reject: 2}}}}
   retries: {{count: 3, backoff: 200 ms}}
 stages: [{{name: bench, targets: [bench-1], soak: 4 s}}]
@@ -71,7 +71,9 @@ def fleet(ports: Mapping[str, str], *, reset: str = "watchdog", boot_time: str =
         own = ', reset: {hook: ["true"]}' if name in NO_WATCHDOG and "sim:" in port else ""
         index = DEVICES.index(name)
         lines.append(f'      {name}: {{port: "{port}", hw: "5b{index:02x}"{own}}}')
-    lines.append("simulation: {seed: 5, metrics: {readout_snr: {nominal: 27, noise: 0.05}}}")
+    lines.append(
+        "simulation: {seed: 5, metrics: {readout_snr: {nominal: 27, noise: 0.05, correlation: 1 ms}}}"
+    )
     return "\n".join(lines) + "\n"
 
 

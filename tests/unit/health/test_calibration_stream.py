@@ -13,6 +13,7 @@ from cryofw.health import MetricContract, Shift, Worse
 from cryofw.health.bound import BoundTest, bound_of
 from cryofw.health.finding import finding_of
 from cryofw.health.noise import NoiseTest
+from cryofw.health.onset import Onset
 from cryofw.health.rule import Method, StreamRule, fine_threshold, look_level
 from cryofw.health.stream import CalibrationStream
 
@@ -220,7 +221,8 @@ def test_the_bound_bets_are_fair_coins() -> None:
         down.observe(-1.0)
         name = "beyond" if outside else "within"
         mean = (getattr(up, name) + getattr(down, name)) / 2
-        assert mean == pytest.approx(getattr(test, name))
+        stake = Onset(1).share(test.blocks + 1) if outside else 0.0
+        assert mean == pytest.approx(getattr(test, name) + stake)
 
 
 def test_late_repeated_and_non_finite_samples_change_nothing() -> None:

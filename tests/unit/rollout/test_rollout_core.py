@@ -519,14 +519,17 @@ def test_a_power_cycled_sibling_is_not_blamed_for_its_new_boot() -> None:
 
 def test_a_hold_begins_again_after_a_time_without_watching() -> None:
     plan = a_plan()
-    metric = MetricContract("snr", "dB", Worse.LOWER, 0.5, 1.5)
-    evidence = replace(EVIDENCE, min_samples=50, baseline_samples=2, metrics=(metric,))
+    metric = MetricContract("snr", "dB", Worse.LOWER, 0.5, 5.0)
+    evidence = replace(EVIDENCE, soak_s=900, min_samples=20, baseline_samples=40, metrics=(metric,))
     devices = {n: replace(p, evidence=evidence) for n, p in plan.devices.items()}
     lab = Lab(Rollout(replace(plan, devices=devices)))
     lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
-    for t_s in (1, 2, 3):
-        lab.tell(e.ReadingTaken("r1", MetricSample(t_s, {"snr": 25.0 + t_s / 10})))
-    lab.beats(100)
+    for slot in range(44):
+        for name in sorted(lab.rollout.watched()):
+            snr = 25.0 + (slot * 7 % 5 + len(name)) / 10
+            t_s = slot * evidence.sample_every_s
+            lab.tell(e.ReadingTaken(name, MetricSample(t_s, {"snr": snr})))
+    lab.beats(1000)
     assert lab.states()["r1"] == "held"
     lab.rollout.state.restart()
     lab.tell(e.ReadingTaken("r1", Heartbeat(50_000, NEW, 7, 50_000_000)))

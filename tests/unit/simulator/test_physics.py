@@ -56,7 +56,7 @@ def test_noise_has_its_deviation_and_remembers() -> None:
     values = [noise("key", index * NOISE_STEP_S) for index in range(5000)]
     assert statistics.fmean(values) == pytest.approx(0, abs=0.15)
     assert statistics.stdev(values) == pytest.approx(1, abs=0.1)
-    assert statistics.correlation(values[1:], values[:-1]) == pytest.approx(0.92, abs=0.03)
+    assert statistics.correlation(values[1:], values[:-1]) == pytest.approx(0.61, abs=0.04)
 
 
 def test_devices_of_a_cryostat_share_their_drift_and_nothing_else() -> None:

@@ -1,0 +1,272 @@
+"""The cohorts of a rollout: who is judged together, and against whom.
+
+The devices of a wave that share a cryostat and a contract are one cohort. Its controls are not
+updated before the wave's verdicts are in: of the same cryostat, because they share its weather,
+and of others where those are too few. Where the whole lab has none left, devices that run the new
+firmware already and stay as they are show the weather; the verdict names whom it compared with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryofw.health import Cohort, CohortRule, StagePools, StreamKind
+from cryofw.rollout.device_state import DeviceState
+from cryofw.rollout.streams import groups, ledger_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cryofw.health import AlphaLedger, EvidenceContract
+    from cryofw.rollout.plan import Plan, PlannedStage
+    from cryofw.rollout.progress import DeviceProgress
+
+FEW = 2
+"""Fewer controls than this in the same cryostat, and others are asked too."""
+ENOUGH = 3
+MOST = 8
+
+UNTOUCHED = frozenset({DeviceState.PENDING, DeviceState.CHECKED})
+STEADY = frozenset({DeviceState.CONFIRMED, DeviceState.SKIPPED})
+
+
+class Cohorts:
+    """All cohorts of one rollout.
+
+    Args:
+        plan: the plan; its digest breaks ties.
+        devices: how far each device is.
+    """
+
+    def __init__(self, plan: Plan, devices: Mapping[str, DeviceProgress]) -> None:
+        self._plan, self._devices = plan, devices
+        self.ledger: AlphaLedger = ledger_of(plan)
+        self._seed = bytes.fromhex(plan.digest)
+        self._turn = {
+            name: (at, wave)
+            for at, stage in enumerate(plan.stages)
+            for wave, names in enumerate(stage.waves)
+            for name in names
+        }
+        self._opened: set[tuple[str, int]] = set()
+        self._pools: dict[tuple[str, EvidenceContract], StagePools] = {}
+        self._own: dict[str, Cohort] = {}
+        self._compared: dict[str, list[Cohort]] = {}
+        self._states: dict[str, frozenset[DeviceState]] = {}  # in which controls count, by name
+        self._asked: dict[str, int] = {}
+        self._refusals: dict[str, str] = {}
+
+    # --- who with whom ------------------------------------------------------------------
+
+    def open_waves(self, stage: PlannedStage, first: int) -> None:
+        """Wave `first` (from 0) starts: its cohorts and those of the next one take baselines."""
+        for wave in (first, first + 1):
+            if wave >= len(stage.waves) or (stage.name, wave) in self._opened:
+                continue
+            ready = self._ready(stage, wave)
+            # Who would have no control now may have one once the wave before it is through.
+            if wave == first or all(self._controls(m, c)[0] for _, c, m in ready):
+                self._opened.add((stage.name, wave))
+                for name, contract, members in ready:
+                    self._open(name, contract, members, self._pools_of(stage, contract))
+
+    def _ready(
+        self, stage: PlannedStage, wave: int
+    ) -> list[tuple[str, EvidenceContract, list[str]]]:
+        """The cohorts of a wave: name, contract and members."""
+        ready = [n for n in stage.waves[wave] if self._devices[n].state is DeviceState.CHECKED]
+        by_cryostat: dict[str, list[str]] = {}
+        for name in ready:
+            by_cryostat.setdefault(self._plan.devices[name].cryostat, []).append(name)
+        return [
+            (f"{stage.name}/{wave + 1}/{cryostat}" + (f"/{i + 1}" if i else ""), contract, members)
+            for cryostat, names in by_cryostat.items()
+            for i, (contract, members) in enumerate(groups(names, self._plan.devices).items())
+        ]
+
+    def reopen(self, device: str, trial: int) -> None:
+        """A device comes back alone, after its wave began: a new baseline, at trial `trial`."""
+        planned = self._plan.devices[device]
+        if planned.evidence.metrics:
+            name = f"{planned.stage}/{device}/{trial}"
+            self._open(name, planned.evidence, [device], None, trial)
+
+    def _open(
+        self,
+        name: str,
+        contract: EvidenceContract,
+        members: list[str],
+        pools: StagePools | None,
+        trial: int = 1,
+    ) -> None:
+        controls, states = self._controls(members, contract)
+        rule = CohortRule(
+            name,
+            tuple(members),
+            controls,
+            contract.metrics,
+            contract.sample_every_s,
+            contract.baseline_samples,
+            contract.min_samples,
+            contract.planned_samples,
+            self.ledger,
+            self._seed,
+        )
+        cohort = Cohort(rule, trial, pools)
+        self._states[name] = states
+        for member in members:
+            self._own[member], self._asked[member] = cohort, 0
+            self._refusals.pop(member, None)
+        for control in controls:
+            self._compared.setdefault(control, []).append(cohort)
+
+    def _pools_of(self, stage: PlannedStage, contract: EvidenceContract) -> StagePools | None:
+        members = groups(stage.devices, self._plan.devices)[contract]
+        if len(members) < 2:
+            return None
+        key = (stage.name, contract)
+        if key not in self._pools:
+            index = sum(1 for name, _ in self._pools if name == stage.name)
+            pools = self._pools[key] = StagePools(
+                contract.metrics,
+                members,
+                contract.planned_samples,
+                self.ledger.threshold(StreamKind.POOLED),
+                self._seed + f"{stage.name}/pool/{index}/".encode(),
+            )
+            for name in members:
+                if self._devices[name].state is not DeviceState.CHECKED:
+                    pools.drop(name)
+        return self._pools[key]
+
+    def _controls(
+        self, members: list[str], contract: EvidenceContract
+    ) -> tuple[tuple[str, ...], frozenset[DeviceState]]:
+        turn = max(self._turn[name] for name in members)
+        alike = [n for n in self._turn if n not in members and self._is_alike(n, contract)]
+        untouched = [
+            n
+            for n in alike
+            if self._turn[n] > turn
+            and self._devices[n].state in UNTOUCHED
+            and not self._devices[n].sent
+        ]
+        cryostat = self._plan.devices[members[0]].cryostat
+        if untouched:
+            # The last to be updated stays a control for the longest time.
+            latest = sorted(untouched, key=lambda n: self._turn[n], reverse=True)
+            return self._pick(latest, cryostat), UNTOUCHED
+        steady = [n for n in alike if self._devices[n].state in STEADY]
+        return self._pick(steady, cryostat), STEADY
+
+    def _is_alike(self, name: str, contract: EvidenceContract) -> bool:
+        planned = self._plan.devices[name]
+        other = planned.evidence
+        same = (other.metrics, other.sample_every_s) == (contract.metrics, contract.sample_every_s)
+        return same and bool(planned.running_hash)
+
+    def _pick(self, names: list[str], cryostat: str) -> tuple[str, ...]:
+        """Of the same cryostat; where they are too few, one of each other in turn."""
+        by_cryostat: dict[str, list[str]] = {}
+        for name in names:
+            by_cryostat.setdefault(self._plan.devices[name].cryostat, []).append(name)
+        picked = by_cryostat.pop(cryostat, [])[:MOST]
+        if len(picked) >= FEW:
+            return tuple(picked)
+        while len(picked) < ENOUGH and by_cryostat:
+            for other in list(by_cryostat):
+                picked.append(by_cryostat[other].pop(0))
+                if not by_cryostat[other]:
+                    del by_cryostat[other]
+        return tuple(picked[:ENOUGH])
+
+    # --- readings -----------------------------------------------------------------------
+
+    def observe(self, device: str, t_s: float, values: Mapping[str, float]) -> None:
+        """Take a sample of a device, for its own cohort and for those it is a control of."""
+        state = self._devices[device].state
+        own = self._own.get(device)
+        if own is not None:
+            self._asked[device] += 1
+            own.observe(device, t_s, values)
+        for cohort in self._compared.get(device, ()):
+            if state in self._states[cohort.rule.name] and not self._is_sent(device, cohort):
+                cohort.observe(device, t_s, values)
+
+    def _is_sent(self, device: str, cohort: Cohort) -> bool:
+        """It was untouched when it was chosen, and is no more."""
+        return self._states[cohort.rule.name] is UNTOUCHED and self._devices[device].sent
+
+    # --- phases -------------------------------------------------------------------------
+
+    def of(self, device: str) -> Cohort | None:
+        """The cohort that judges a device; None before its wave, or if it has no metric."""
+        return self._own.get(device)
+
+    def freeze(self, name: str) -> None:
+        """The first device of the cohort called `name` is about to be touched."""
+        cohort = next(c for c in self._own.values() if c.rule.name == name)
+        cohort.freeze()
+        for device in cohort.rule.devices:
+            self._refusals[device] = self._blind(cohort, device)
+
+    def _blind(self, cohort: Cohort, device: str) -> str:
+        metrics = {m.name: m for m in cohort.rule.metrics}
+        found = (s.refusal(metrics[n], sd) for n, (s, sd) in cohort.sights(device).items())
+        return "; ".join(why for why in found if why)
+
+    def refusal(self, device: str) -> str:
+        """Why the contract cannot judge this device, now that its noise is known; or empty."""
+        return self._refusals.get(device, "")
+
+    def begin(self, device: str, t_s: float) -> None:
+        """`device` runs the new firmware and has settled: samples after `t_s` count."""
+        cohort = self._own.get(device)
+        if cohort is not None:
+            cohort.begin(device, t_s)
+
+    def drop(self, device: str) -> None:
+        """`device` takes no part any more."""
+        cohort = self._own.get(device)
+        if cohort is not None:
+            cohort.drop(device)
+        planned = self._plan.devices[device]
+        pools = self._pools.get((planned.stage, planned.evidence))
+        if pools is not None:
+            pools.drop(device)
+
+    def retry(self, device: str, trial: int) -> None:
+        """`device` is updated once more, against the baseline it had."""
+        cohort = self._own.get(device)
+        if cohort is None:
+            return
+        if cohort.frozen and cohort.has_baseline(device):
+            cohort.retry(device, trial)
+        else:
+            self.reopen(device, trial)
+
+    # --- what they say ------------------------------------------------------------------
+
+    def asked(self, device: str) -> int:
+        """Samples asked of a device for the baseline of its cohort."""
+        return self._asked.get(device, 0)
+
+    def peers(self, device: str) -> tuple[str, ...]:
+        """The controls of a device."""
+        cohort = self._own.get(device)
+        return () if cohort is None else cohort.rule.controls
+
+    def wanted(self, names: Iterable[str]) -> set[str]:
+        """The controls of these devices, as far as they can be controls now."""
+        found: set[str] = set()
+        for name in names:
+            cohort = self._own.get(name)
+            if cohort is None:
+                continue
+            states = self._states[cohort.rule.name]
+            found.update(
+                c
+                for c in cohort.rule.controls
+                if self._devices[c].state in states and not self._is_sent(c, cohort)
+            )
+        return found
