@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryofw.audit.standing import Standing, standing
 from cryofw.rollout.commands import COMMANDS
 from cryofw.rollout.record import EVENTS
 
@@ -171,6 +172,7 @@ class Ledger:
 
     rollouts: dict[str, RolloutLedger] = field(default_factory=dict)
     quarantine: set[str] = field(default_factory=set)
+    running: dict[str, Standing] = field(default_factory=dict)
 
     def take(self, record: Record, plan: Plan | None = None) -> None:
         """Fold one record; `plan` is that of the rollout which it starts."""
@@ -179,6 +181,8 @@ class Ledger:
             self.rollouts[record.rollout] = RolloutLedger(release, plan)
         elif record.rollout in self.rollouts:
             self.rollouts[record.rollout].take(record)
+        if record.device is not None and (now := standing(record)) is not None:
+            self.running[record.device] = now
         if record.device is not None and record.kind == "device-quarantined":
             self.quarantine.add(record.device)
         if record.device is not None and record.kind == "quarantine-cleared":

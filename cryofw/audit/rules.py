@@ -24,6 +24,7 @@ from cryofw.audit.ledger import (
     Ledger,
     RolloutLedger,
 )
+from cryofw.audit.standing import ATTESTED
 from cryofw.rollout.commands import COMMANDS
 from cryofw.rollout.record import EVENTS
 
@@ -37,6 +38,8 @@ _NO_DEVICE = DeviceLedger()
 
 def broken_rules(ledger: Ledger, record: Record) -> list[str]:
     """A sentence for each rule that `record` breaks after what `ledger` has seen."""
+    if record.kind == ATTESTED:
+        return _attests_what_it_runs(ledger, record)
     if record.kind not in _REQUIRED:
         return []
     if missing := _missing(record):
@@ -49,6 +52,14 @@ def broken_rules(ledger: Ledger, record: Record) -> list[str]:
     device = _NO_DEVICE if record.device is None else rollout.device(record.device)
     answers = [rule(ledger, rollout, device, record) for rule in _RULES_OF[record.kind]]
     return [answer for answer in answers if answer]
+
+
+def _attests_what_it_runs(ledger: Ledger, record: Record) -> list[str]:
+    known = ledger.running.get(str(record.device))
+    claimed = tuple(record.fields.get(name) for name in ("record", "hash", "state"))
+    if known is not None and claimed == (known.n, known.hash, known.state):
+        return []
+    return [f"it attests what no record before it says of {record.device}"]
 
 
 def _required(step: type[Event | Command]) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.errors import VerificationFailed
 from cryofw.journal import (
+    JOURNAL_NAME,
     JournalCorrupt,
     NoteInvalid,
     SignedHead,
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from cryofw.audit.trust import LogTrust
     from cryofw.journal import JournalScan, Storage
-
-COSIGNED = "cosigned/"
 
 
 class SignatureMissing(VerificationFailed):
@@ -55,14 +54,20 @@ class SignatureReport:
     held: int = 0
 
 
-def cosigned_name(size: int) -> str:
-    """The entry that holds the checkpoint of that size which witnesses cosigned."""
-    return f"{COSIGNED}{size:012d}"
+def cosigned_folder(journal: str = JOURNAL_NAME) -> str:
+    """Where the checkpoints of a journal lie that witnesses cosigned."""
+    return "cosigned/" if journal == JOURNAL_NAME else f"{journal}.cosigned/"
 
 
-def read_cosigned(storage: Storage) -> dict[str, SignedHead]:
+def cosigned_name(size: int, journal: str = JOURNAL_NAME) -> str:
+    """The entry that holds the cosigned checkpoint of that size."""
+    return f"{cosigned_folder(journal)}{size:012d}"
+
+
+def read_cosigned(storage: Storage, journal: str = JOURNAL_NAME) -> dict[str, SignedHead]:
     """Every cosigned checkpoint at hand, by its entry, smallest first. Raises NoteInvalid."""
-    return {name: _parse(storage.read(name), name) for name in storage.list(COSIGNED)}
+    names = storage.list(cosigned_folder(journal))
+    return {name: _parse(storage.read(name), name) for name in names}
 
 
 def _parse(data: bytes, name: str) -> SignedHead:
@@ -95,7 +100,7 @@ def verify_signatures(
     """
     own = read_signed_head(storage, journal)
     heads: dict[str, SignedHead] = {} if own is None else {signed_name(journal): own}
-    heads |= read_cosigned(storage)
+    heads |= read_cosigned(storage, journal)
     given = {name: _parse(text, name) for name, text in since.items()}
     _hold(data, scan, heads | given)
     signers: dict[str, list[str]] = {}

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 ATTESTED = "device-attested"
 """Kind of the record that says, as the newest of its journal, what a device runs."""
-CARRIED_OVER = "device-carried-over"
-"""Kind of the record by which a journal takes over what its predecessor knew of a device."""
 
 _RUNS = {
     "device-checked": "confirmed",
@@ -20,7 +18,6 @@ _RUNS = {
     "test-booted": "on trial",
     "device-reverted": "gone back by itself",
     "device-rolled-back": "taken back",
-    CARRIED_OVER: "",  # as the record says
 }
 _ON_THE_WAY = frozenset({
     "image-test-requested", "device-rollback-requested", "device-stuck", "power-cycle-requested",
@@ -41,7 +38,6 @@ def standing(record: Record) -> Standing | None:
     """What `record` says about what runs; None if nothing."""
     state = _RUNS.get(record.kind)
     if state is not None:
-        state = state or str(record.fields.get("state", ""))
         return Standing(record.n, str(record.fields.get("hash", "")), state)
     if record.kind in _ON_THE_WAY:
         return Standing(record.n, "", UNKNOWN)

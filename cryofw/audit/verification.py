@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cryofw.audit.evidence import Evidence
 from cryofw.audit.ledger import ROLLOUT_KINDS, Ledger
 from cryofw.audit.rules import broken_rules
 from cryofw.audit.signatures import SignatureReport, verify_signatures
+from cryofw.audit.standing import ATTESTED
 from cryofw.audit.trust import NO_TRUST, LogTrust
 from cryofw.errors import VerificationFailed
 from cryofw.journal import (
+    CLOSED,
     JOURNAL_NAME,
     Checkpoint,
     JournalCorrupt,
+    SignedHead,
     checkpoint_name,
     origin_of,
     read_leaf_hashes,
     scan_journal,
 )
+from cryofw.journal.chain import CONTINUED, Predecessor, predecessor
 from cryofw.journal.form_check import FormCheck
 from cryofw.journal.verification import read_records
 
@@ -28,10 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cryofw.audit.check import Check
-    from cryofw.journal import Record, Storage
+    from cryofw.journal import JournalScan, Record, Storage
 
 _SHOWN = 20
-_OTHER_KINDS = frozenset({"journal-repaired", "journal-closed"})
+_OTHER_KINDS = frozenset({
+    ATTESTED, CLOSED, CONTINUED, "journal-rehomed", "journal-repaired",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,23 @@ class Violation:
     offset: int
     kind: str
     message: str
+    journal: str = ""
+    """Of a retired journal, its name."""
 
     def __str__(self) -> str:
-        return f"record {self.record} at byte {self.offset} ({self.kind}): {self.message}"
+        place = f"{self.journal}: " if self.journal else ""
+        return f"{place}record {self.record} at byte {self.offset} ({self.kind}): {self.message}"
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    """A journal that holds. `anchored` records are covered by the checkpoint."""
+    """A journal that holds.
+
+    Attributes:
+        anchored: how many records are covered by the checkpoint.
+        continues: the journal before it, which holds too; None if there is none at hand.
+        absent: the name of the journal before it, if it lies elsewhere.
+    """
 
     origin: str
     signatures: SignatureReport
@@ -62,6 +77,8 @@ class AuditReport:
     unknown_kinds: tuple[str, ...]
     first_time: str
     last_time: str
+    continues: AuditReport | None = None
+    absent: str = ""
 
 
 class AuditFailed(VerificationFailed):
@@ -106,36 +123,112 @@ def verify_log(
         RecordTooNew: a newer cryofw went on with it.
         AuditFailed: it is, but its records break rules or their evidence is gone.
     """
-    entry = checkpoint_name(name)
-    checkpoint = Checkpoint.decode(storage.read(entry), name) if storage.exists(entry) else None
-    data = storage.read(name)
-    if checkpoint is None:
-        raise JournalCorrupt(
-            f"{name} has no checkpoint", why="nothing says how long it was and what it held"
+    audit = _Audit(storage, trust, since or {}, checks, evidence, processes)
+    last = audit.read(name)
+    if last.violations:
+        raise AuditFailed(last.violations)
+    return last.report
+
+
+@dataclass(frozen=True)
+class _Audited:
+    """One journal of a chain, with the rules that it and those before it break."""
+
+    report: AuditReport
+    violations: list[Violation]
+
+
+@dataclass
+class _Audit:
+    """One run over a journal and those that it continues, oldest first, with one ledger."""
+
+    storage: Storage
+    trust: LogTrust
+    since: Mapping[str, bytes]
+    checks: Sequence[Check]
+    evidence: bool
+    processes: int
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def read(self, name: str) -> _Audited:
+        entry = checkpoint_name(name)
+        if not self.storage.exists(entry):
+            self.storage.read(name)
+            raise JournalCorrupt(
+                f"{name} has no checkpoint", why="nothing says how long it was and what it held"
+            )
+        checkpoint = Checkpoint.decode(self.storage.read(entry), name)
+        data = self.storage.read(name)
+        scan = scan_journal(data, checkpoint, read_leaf_hashes(self.storage, name))
+        before = self._predecessor(data)
+        earlier: _Audited | None = None
+        if before is not None and self.storage.exists(before.name):
+            earlier = self.read(before.name)
+            _require_same(before, earlier.report)
+        signatures = self._signatures(name, data, scan, earlier)
+        tally, violations = self._records(name, data, scan)
+        report = AuditReport(
+            origin=origin_of(scan.leaves[0]) if scan.leaves else "",
+            signatures=signatures,
+            records=len(scan.leaves),
+            anchored=scan.anchored,
+            root=scan.tree.root(),
+            rollouts=tally.kinds["rollout-started"],
+            repairs=tally.kinds["journal-repaired"],
+            torn_bytes=scan.torn_bytes,
+            unknown_kinds=tuple(sorted(tally.kinds.keys() - ROLLOUT_KINDS - _OTHER_KINDS)),
+            first_time=tally.first_time,
+            last_time=tally.last_time,
+            continues=earlier.report if earlier else None,
+            absent="" if before is None or earlier is not None else before.name,
         )
-    scan = scan_journal(data, checkpoint, read_leaf_hashes(storage, name))
-    signatures = verify_signatures(storage, name, data, scan, trust, since or {})
-    tally = _Tally()
-    with FormCheck(data, scan.length, processes) as form:
-        strict_from = len(scan.leaves) if form.runs_apart else 0
-        records = tally.count(read_records(data, scan.length, strict_from=strict_from))
-        violations = list(_violations(records, Evidence(storage) if evidence else None, checks))
-        form.finish()
-    if violations:
-        raise AuditFailed(violations)
-    return AuditReport(
-        origin=origin_of(scan.leaves[0]) if scan.leaves else "",
-        signatures=signatures,
-        records=len(scan.leaves),
-        anchored=scan.anchored,
-        root=scan.tree.root(),
-        rollouts=tally.kinds["rollout-started"],
-        repairs=tally.kinds["journal-repaired"],
-        torn_bytes=scan.torn_bytes,
-        unknown_kinds=tuple(sorted(tally.kinds.keys() - ROLLOUT_KINDS - _OTHER_KINDS)),
-        first_time=tally.first_time,
-        last_time=tally.last_time,
-    )
+        return _Audited(report, [*(earlier.violations if earlier else ()), *violations])
+
+    def _predecessor(self, data: bytes) -> Predecessor | None:
+        first = next(read_records(data, data.find(b"\n") + 1), None)
+        return None if first is None else predecessor(first[1])
+
+    def _signatures(
+        self, name: str, data: bytes, scan: JournalScan, earlier: _Audited | None
+    ) -> SignatureReport:
+        """Checkpoints kept elsewhere are held against the journal of the chain that they are of."""
+        origins = set()
+        one = earlier.report if earlier else None
+        while one is not None:
+            origins.add(one.origin)
+            one = one.continues
+        own = origin_of(scan.leaves[0]) if scan.leaves else ""
+        since = {
+            source: text
+            for source, text in self.since.items()
+            if (origin := SignedHead.parse(text).head.origin) not in origins
+            and (origin == own or name == JOURNAL_NAME)
+        }
+        return verify_signatures(self.storage, name, data, scan, self.trust, since)
+
+    def _records(self, name: str, data: bytes, scan: JournalScan) -> tuple[_Tally, list[Violation]]:
+        tally = _Tally()
+        evidence = Evidence(self.storage) if self.evidence else None
+        with FormCheck(data, scan.length, self.processes) as form:
+            strict_from = len(scan.leaves) if form.runs_apart else 0
+            records = tally.count(read_records(data, scan.length, strict_from=strict_from))
+            found = list(_violations(self.ledger, records, evidence, self.checks))
+            form.finish()
+        if name != JOURNAL_NAME:
+            found = [replace(violation, journal=name) for violation in found]
+        return tally, found
+
+
+def _require_same(before: Predecessor, report: AuditReport) -> None:
+    if (report.origin, report.records, report.root) != (
+        before.head.origin, before.head.size, before.head.root,
+    ):  # fmt: skip
+        raise JournalCorrupt(
+            f"{before.name} is not the journal that record 0 continues",
+            why=f"that one had {before.head.short}",
+            record=0,
+            offset=0,
+        )
 
 
 class _Tally:
@@ -157,7 +250,7 @@ def find_violations(
     records: Iterable[Record], evidence: Evidence | None, checks: Sequence[Check] = ()
 ) -> list[Violation]:
     """Every broken rule, oldest first; without `evidence` plans and readings are not asked for."""
-    return list(_violations(_with_offsets(records), evidence, checks))
+    return list(_violations(Ledger(), _with_offsets(records), evidence, checks))
 
 
 def _with_offsets(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
@@ -168,9 +261,11 @@ def _with_offsets(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
 
 
 def _violations(
-    records: Iterable[tuple[int, Record]], evidence: Evidence | None, checks: Sequence[Check]
+    ledger: Ledger,
+    records: Iterable[tuple[int, Record]],
+    evidence: Evidence | None,
+    checks: Sequence[Check],
 ) -> Iterator[Violation]:
-    ledger = Ledger()
     for offset, record in records:
         messages = broken_rules(ledger, record)
         plan = None
