@@ -7,8 +7,11 @@ own slots decide what is left to do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,15 @@ class ConfirmImage(Command):
 
 @dataclass(frozen=True, slots=True)
 class RollBackDevice(Command):
-    """Bring the device back to `hash`, by whichever way its slots leave open, and prove it."""
+    """Bring the device back to `hash`, by whichever way its slots leave open, and prove it.
+
+    With it come back the `coefficients` (hex by name, None: it had none) that a reset does not.
+    """
 
     kind = "device-rollback-requested"
     hash: str
     why: str = ""
+    coefficients: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,42 @@ class CalibrateDevice(Command):
     kind = "device-calibration-requested"
 
 
+@dataclass(frozen=True, slots=True)
+class ReadCoefficients(Command):
+    """Read what the device has under `names` while its last good image runs: the way back."""
+
+    kind = "coefficients-read-requested"
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyCoefficients(Command):
+    """Give the image on trial its coefficients (hex by name); over SMP a reset undoes it."""
+
+    kind = "coefficients-apply-requested"
+    hash: str
+    values: Mapping[str, str]
+    boot: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SaveCoefficients(Command):
+    """Let the confirmed image keep its coefficients over a reset, and prove it."""
+
+    kind = "coefficients-save-requested"
+    hash: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreCoefficients(Command):
+    """Bring back the coefficients of a device whose firmware went back by itself."""
+
+    kind = "coefficients-restore-requested"
+    hash: str
+    values: Mapping[str, str | None]
+
+
 COMMANDS: dict[str, type[Command]] = {
     command.kind: command
     for command in (
@@ -90,5 +133,9 @@ COMMANDS: dict[str, type[Command]] = {
         RollBackDevice,
         SafeDevice,
         CalibrateDevice,
+        ReadCoefficients,
+        ApplyCoefficients,
+        SaveCoefficients,
+        RestoreCoefficients,
     )
 }

@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 from cryofw.errors import VerificationFailed
+from cryofw.rollout import coefficient_events as coe
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 _PASSING = {e.ReadingTaken.kind, e.ClockTicked.kind, ce.CryostatObserved.kind}
 
 EVENTS: dict[str, type[e.Event]] = {
-    event.kind: event for event in e.Event.__subclasses__() if event.kind not in _PASSING
+    event.kind: event
+    for module in (e, ce, coe)
+    for event in vars(module).values()
+    if isinstance(event, type) and issubclass(event, e.Event) and event is not e.Event
+    if event.kind not in _PASSING
 }
 
 
