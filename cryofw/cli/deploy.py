@@ -14,6 +14,13 @@ from cryofw.cli.keychoice import trusted_image_keys
 from cryofw.cli.operator import operator_name
 from cryofw.cli.options import PATH, force_option, json_option, keyring_option, state_option
 from cryofw.cli.output import Output, Status
+from cryofw.cli.releasechoice import (
+    ChosenFirmware,
+    choose_firmware,
+    release_options,
+    release_wish,
+    require_fresh,
+)
 from cryofw.cli.rolloutrun import Runner, ask, open_runner
 from cryofw.cli.rolloutview import show_plan
 from cryofw.cli.suggestion import did_you_mean
@@ -23,6 +30,7 @@ from cryofw.engine.site import run_on_site
 from cryofw.errors import Refused, UsageError
 from cryofw.fleet import load_fleet
 from cryofw.release import admit
+from cryofw.release.trust import require_not_revoked
 from cryofw.rollout import Ending, Plan, Wish, make_plan, parse_plan
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout.planner import DOWNGRADE, NO_RESET_PATH, NO_WAY_BACK
@@ -32,7 +40,8 @@ if TYPE_CHECKING:
 
     from cryofw.fleet import Fleet
     from cryofw.image import PublicKey
-    from cryofw.rollout import Event, History
+    from cryofw.release import Firmware
+    from cryofw.rollout import Event, History, RolloutSummary
 
 fleet_option = click.option(
     "--fleet",
@@ -74,8 +83,14 @@ override_budget_option = click.option(
     is_flag=True,
     help="Begin although an error budget is spent; needs --why.",
 )
-why_option = click.option("--why", default="", help="The reason for an override, for the record.")
+why_option = click.option(
+    "--why", default="", help="The reason for an override or exception, for the record."
+)
 yes_option = click.option("-y", "--yes", is_flag=True, help="Agree beforehand; approve nothing.")
+
+
+_GOING_FORWARD = ("approval", "stage", "window")
+"""What only a rollout waits for that is not being taken back: that is finished in any case."""
 
 
 def planning_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -93,9 +108,9 @@ def planning_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def prepare(
     home: Home,
-    image: Path,
+    chosen: ChosenFirmware,
     keys: list[PublicKey],
-    fleet_path: Path,
+    fleet: Fleet,
     last_good: tuple[Path, ...],
     overrides: dict[str, tuple[str, ...]],
 ) -> Plan:
@@ -104,9 +119,11 @@ def prepare(
     Raises:
         PlanRefused: with every reason why not.
     """
-    fleet = load_fleet(fleet_path)
     _require_devices(fleet, overrides)
-    images = [read_file(image, "image")]
+    if chosen.origin is not None and chosen.origin.rolls_back:
+        # Who released it said so, with the key of the board; the counter still has its say.
+        overrides = {**overrides, DOWNGRADE: ("*",)}
+    images = [chosen.data]
     images += [read_file(path, "last good image") for path in last_good]
     for data in images:
         admit(data, keys)  # all of them, before any is kept
@@ -114,7 +131,11 @@ def prepare(
     release, *_ = [store.add(data) for data in images]
     ports = [controller.port for controller in fleet.controllers]
     running = run_on_site(home.directory, ports, lambda site: survey(site, fleet.controllers))
-    known = store.known(sorted({answer.hash for answer in running.values() if answer.hash}))
+    hashes = sorted({answer.hash for answer in running.values() if answer.hash})
+    known = store.known(hashes)
+    for data in chosen.way_back([each for each in hashes if each not in known], keys):
+        store.add(data)
+    known = store.known(hashes)
     quarantined = {name: q.why for name, q in home.history().quarantine.items()}
     wish = Wish(
         release=release,
@@ -122,6 +143,7 @@ def prepare(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         nonce=secrets.token_hex(8),
         overrides={kind: names for kind, names in overrides.items() if names},
+        origin=chosen.origin,
     )
     return make_plan(fleet, wish, running, known, quarantined)
 
@@ -138,16 +160,22 @@ def _require_devices(fleet: Fleet, overrides: dict[str, tuple[str, ...]]) -> Non
 
 
 @click.command()
-@click.argument("image", type=PATH)
+@click.argument("image", type=PATH, required=False)
 @click.option("-o", "--output", type=PATH, help="Write the plan here, to deploy exactly it.")
+@release_options
 @planning_options
+@why_option
 @keyring_option
 @state_option
 @force_option
 @json_option
 def plan(
-    image: Path,
+    image: Path | None,
     output: Path | None,
+    release: str | None,
+    source: str | None,
+    accept_expired: tuple[str, ...],
+    why: str,
     fleet_path: Path,
     last_good: tuple[Path, ...],
     no_way_back: tuple[str, ...],
@@ -158,16 +186,21 @@ def plan(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Show what a deploy of the signed IMAGE would do; changes no device.
+    """Show what a deploy of the signed IMAGE, or of --release, would do; changes no device.
 
     Every device is asked who it is and what it runs. The plan is refused when a device has no
     way back or no reset path.
     """
+    wish = release_wish(image, release, source, accept_expired, why)
+    if image is None and wish is None:
+        raise UsageError("give an IMAGE or --release VERSION")
     if output is not None:
         refuse_existing(output, force=force)
     keys = list(trusted_image_keys((), keyring).values())
+    home, fleet = Home(state), load_fleet(fleet_path)
+    chosen = choose_firmware(home, keys, image, wish, boards_of(fleet))
     overrides = _overrides(no_way_back, no_reset_path, downgrade)
-    made = prepare(Home(state), image, keys, fleet_path, last_good, overrides)
+    made = prepare(home, chosen, keys, fleet, last_good, overrides)
     if output is not None:
         write_file(output, made.canonical, force=force)
     if as_json:
@@ -191,6 +224,7 @@ def _overrides(
 @click.command()
 @click.argument("image", type=PATH, required=False)
 @click.option("--plan", "plan_path", type=PATH, help="Deploy exactly this plan.")
+@release_options
 @planning_options
 @override_experiment_option
 @override_budget_option
@@ -203,6 +237,9 @@ def _overrides(
 def deploy(
     image: Path | None,
     plan_path: Path | None,
+    release: str | None,
+    source: str | None,
+    accept_expired: tuple[str, ...],
     fleet_path: Path,
     last_good: tuple[Path, ...],
     no_way_back: tuple[str, ...],
@@ -217,26 +254,35 @@ def deploy(
     state: Path,
     as_json: bool,
 ) -> None:
-    """Roll out the signed IMAGE, stage by stage, and roll it back if it is bad.
+    """Roll out the signed IMAGE, or --release, stage by stage, and roll it back if it is bad.
+
+    A release comes from a repository that this host trusts (`cryofw release trust`): a directory,
+    an https address, or a bundle that was carried in.
 
     Without --plan, makes a plan, shows it and asks. If a rollout of this image is open, it is
     continued. Ctrl-C pauses at the next safe point; a second one detaches.
     """
-    if (image is None) == (plan_path is None):
-        raise UsageError("give either an IMAGE or --plan FILE")
+    wish = release_wish(image, release, source, accept_expired, why)
+    if [image, plan_path, wish].count(None) != 2:
+        raise UsageError("give either an IMAGE, --release VERSION or --plan FILE")
     home = Home(state)
     keys = list(trusted_image_keys((), keyring).values())
     if plan_path is not None:
         made = parse_plan(read_file(plan_path, "plan"), str(plan_path))
+        require_fresh(made.origin)
+        require_not_revoked(home.storage, made.release.hash)
         _load_images(home, keys, made)
     else:
-        assert image is not None
-        opened = _open_rollout_of(home, keys, image)
-        if opened is None:
-            overrides = _overrides(no_way_back, no_reset_path, downgrade)
-            made = prepare(home, image, keys, fleet_path, last_good, overrides)
+        summary = home.history().open_rollout
+        # An open rollout needs no fleet.yaml: its plan holds everything.
+        fleet = load_fleet(fleet_path) if summary is None or wish is not None else None
+        chosen = choose_firmware(home, keys, image, wish, boards_of(fleet) if fleet else ())
+        if summary is not None:
+            made = _continued(home, summary, chosen.firmware)
         else:
-            made = opened
+            assert fleet is not None
+            overrides = _overrides(no_way_back, no_reset_path, downgrade)
+            made = prepare(home, chosen, keys, fleet, last_good, overrides)
     _check_stage(made, stage)
     who = operator_name()
     passed_over = guard_overrides(made, override_experiment, who, why, budget=override_error_budget)
@@ -281,16 +327,17 @@ def guard_overrides(
     return [*events, ce.GuardOverridden(ce.ERROR_BUDGET, who, why)] if budget else events
 
 
-def _open_rollout_of(home: Home, keys: list[PublicKey], image: Path) -> Plan | None:
-    """The plan of an open rollout of this very image, or None when no rollout is open.
+def boards_of(fleet: Fleet) -> list[str]:
+    """The boards of a fleet, each one once."""
+    return sorted({controller.board for controller in fleet.controllers})
+
+
+def _continued(home: Home, summary: RolloutSummary, release: Firmware) -> Plan:
+    """The plan of an open rollout, if it is one of this very image.
 
     Raises:
-        Refused: a rollout of another image is open.
+        Refused: it is a rollout of another image.
     """
-    summary = home.history().open_rollout
-    if summary is None:
-        return None
-    release = admit(read_file(image, "image"), keys)
     if summary.release != release.hash:
         raise Refused(
             f"rollout {summary.rollout} of {summary.version} is still open",
@@ -359,4 +406,6 @@ def resume(
             why=summary.why,
             hint="start another with `cryofw deploy`",
         )
+    if summary.paused in _GOING_FORWARD:
+        require_not_revoked(Home(state).storage, made.release.hash)
     runner.report(runner.go_on(guard_overrides(made, override_experiment, who, why), stage))

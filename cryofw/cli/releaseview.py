@@ -161,9 +161,10 @@ def _look(source: str | None, state: Path) -> _Shown:
     if pinned is None:
         return _of_publisher(place)
     from cryofw.release import ReleaseClient
+    from cryofw.release.role import in_order
 
-    client = ReleaseClient(state, place, pinned, datetime.now(UTC))
-    roles = client.look()
+    found = ReleaseClient(state, place, pinned, datetime.now(UTC)).look()
+    roles = {role: found[role] for role in in_order(found)}
     if Path(place).is_dir():
         return _of_publisher(place)
     return _Shown(place, roles, _records(roles), {}, ())

@@ -59,6 +59,7 @@ def show_plan(output: Output, plan: Plan) -> None:
     output.line(f"Plan {plan.rollout} for lab {plan.lab}")
     output.line(f"  release  {release.version}  {release.hash[:16]}  {release.size} bytes")
     output.line(f"  counter  {counter}   board {release.board or 'any'}")
+    _show_origin(output, plan)
     output.line()
     for number, stage in enumerate(plan.stages, start=1):
         devices = [plan.devices[name] for name in stage.devices]
@@ -77,6 +78,20 @@ def show_plan(output: Output, plan: Plan) -> None:
     output.line()
     show_guards(output, plan)
     _show_risks(output, plan)
+
+
+def _show_origin(output: Output, plan: Plan) -> None:
+    origin = plan.origin
+    if origin is None:
+        return
+    output.line(f"  source   {origin.release}, number {origin.number}, from {origin.source}")
+    output.line(f"           verified; vouched for until {origin.expires[:10]}")
+    if origin.rolls_back:
+        what = f"this release takes back {origin.rolls_back}: devices may get an older version"
+        output.status(Status.WARNING, "rollback", what)
+    if origin.forgiven:
+        what = f"of {', '.join(origin.forgiven)}, accepted by {origin.by}: {origin.why}"
+        output.status(Status.WARNING, "expired metadata", what)
 
 
 def _show_risks(output: Output, plan: Plan) -> None:
