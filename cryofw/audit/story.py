@@ -71,6 +71,16 @@ _PHRASES: dict[str, str] = {
     "device-made-safe": "{device} is in its safe state",
     "device-not-safe": "{device} could not be made safe",
     "upload-interrupted": "the upload to {device} was interrupted",
+    "coefficients-read-requested": "reading the coefficients of {device}",
+    "coefficients-read": "{device} has told its coefficients",
+    "coefficients-apply-requested": "giving {device} the coefficients of {hash}",
+    "coefficients-applied": "{device} is on trial with its coefficients",
+    "coefficients-save-requested": "letting {device} keep its coefficients",
+    "coefficients-saved": "{device} keeps its coefficients",
+    "coefficients-restore-requested": "giving {device} its old coefficients back",
+    "coefficients-restored": "{device} has its old coefficients again",
+    "coefficients-deferred": "the coefficients of {device} have to wait",
+    "coefficients-failed": "the coefficients of {device} FAILED",
     "journal-repaired": "a torn line of {dropped_bytes} bytes was cut off",
 }
 _REASONS = ("why", "how", "hint")

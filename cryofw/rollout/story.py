@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cryofw.rollout import coefficient_events as coe
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
@@ -46,7 +47,15 @@ def tell(step: Step, version: Callable[[str], str] = lambda image_hash: image_ha
     """
     if isinstance(step, c.Command):
         return Line(Tone.QUIET, "next", _INTENTS[type(step)], routine=True)
-    for known in (_of_person, _of_release, _of_device, _of_decision, _of_cryostat):
+    for known in (
+        _of_person,
+        _of_release,
+        _of_device,
+        _of_comparison,
+        _of_decision,
+        _of_cryostat,
+        _of_pair,
+    ):
         line = known(step, version)
         if line is not None:
             return replace(line, text=printable(line.text))
@@ -66,6 +75,10 @@ _INTENTS: dict[type[c.Command], str] = {
     c.RollBackDevice: "bring the last good image back",
     c.SafeDevice: "put the front end into its safe state",
     c.CalibrateDevice: "calibrate it out of its safe state",
+    c.ReadCoefficients: "read its coefficients",
+    c.ApplyCoefficients: "give it its coefficients",
+    c.SaveCoefficients: "let it keep its coefficients",
+    c.RestoreCoefficients: "give it its old coefficients back",
 }
 
 
@@ -229,4 +242,22 @@ def _of_cryostat(step: e.Event, _version: Callable[[str], str]) -> Line | None:
             return Line(Tone.BAD, "not calibrated", step.why)
         case ce.UploadInterrupted():
             return Line(Tone.WARNING, "interrupted", f"the upload waits: {step.why}")
+    return None
+
+
+def _of_pair(step: e.Event, _version: Callable[[str], str]) -> Line | None:
+    match step:
+        case coe.CoefficientsRead():
+            had = ", ".join(f"{n} {v or 'none'}" for n, v in step.values.items())
+            return Line(Tone.QUIET, "coefficients", f"before: {had}", routine=True)
+        case coe.CoefficientsApplied():
+            return Line(Tone.ACTIVE, "coefficients", "given to the image on trial; soak begins")
+        case coe.CoefficientsSaved():
+            return Line(Tone.GOOD, "coefficients", "kept, as read back from its storage")
+        case coe.CoefficientsRestored():
+            return Line(Tone.WARNING, "coefficients", "the old ones are back")
+        case coe.CoefficientsDeferred():
+            return Line(Tone.WARNING, "coefficients", f"not now: {step.why}")
+        case coe.CoefficientsFailed():
+            return Line(Tone.BAD, "coefficients", step.why)
     return None
