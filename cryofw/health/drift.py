@@ -15,6 +15,7 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
+from cryofw.health.blocks import autocorrelation
 from cryofw.health.drift_blocks import (
     LEAST_BASELINE,
     BlockGrid,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _LEAST_JUDGED = 5
 _COVERED = 0.5  # of the judged blocks must be there
 _SILENT = 0.05  # of the judged period may be silent at its end
+_UNSTEADY = "it drifts or wanders in its baseline already: take a longer or another baseline"
 _RECENT = 0.1  # of the judged blocks are what a metric reads "now"
 
 
@@ -65,6 +67,7 @@ class _Search:
         self._grid = BlockGrid(math.nan, 0, 0, 0)
         self._blocks: dict[str, dict[int, float]] = {}
         self._centred: dict[str, dict[int, float]] = {}
+        self._unsteady: set[str] = set()
 
     def choose_grid(self) -> bool:
         """The shortest blocks that no longer resemble each other in the baseline."""
@@ -72,13 +75,30 @@ class _Search:
         for length in candidate_lengths(self._members, rule.start_s, rule.judged_s, rule.end_s):
             self._grid = BlockGrid.over(length, rule.start_s, rule.judged_s, rule.end_s)
             self._fill()
-            streams = [self._against(name, set(self._centred)) for name in self._centred]
-            if len(self._centred) > 1:
-                streams.append(self._middle(set(self._centred)))
-            known = [self._baseline_of(stream) for stream in streams]
-            if is_independent([base for base in known if len(base) >= LEAST_BASELINE]):
+            self._leave_out_unsteady()
+            if 2 * len(self._unsteady) > len(self._centred):
+                continue
+            still = self._still
+            streams = [self._against(name, still) for name in sorted(still)]
+            if len(still) > 1:
+                streams.append(self._middle(still))
+            if is_independent([base for one in streams if (base := self._baseline_of(one))]):
                 return True
         return False
+
+    @property
+    def _still(self) -> set[str]:
+        return {*self._centred} - self._unsteady
+
+    def _leave_out_unsteady(self) -> None:
+        """Who drifts in the baseline already moves the median of the others: the worst first."""
+        self._unsteady = set()
+        while still := self._still:
+            bases = {name: self._baseline_of(self._against(name, still)) for name in sorted(still)}
+            worst = max(bases, key=lambda name: autocorrelation(bases[name]))
+            if not is_unsteady(bases[worst]):
+                break
+            self._unsteady.add(worst)
 
     def _fill(self) -> None:
         self._blocks, self._centred = {}, {}
@@ -113,7 +133,7 @@ class _Search:
 
     def run(self) -> list[DriftVerdict]:
         """All verdicts; drifters are taken out of the median one by one."""
-        still, found = set(self._centred), dict[str, DriftVerdict]()
+        still, found = self._still, dict[str, DriftVerdict]()
         while True:
             judged = {name: self._judge(name, still) for name in sorted(still)}
             drifting = [one for one in judged.values() if one.finding is DriftFinding.DRIFTS]
@@ -220,6 +240,8 @@ class _Search:
 
     def _too_little(self, name: str) -> DriftVerdict:
         verdict = self._counted(name)
+        if name in self._unsteady:
+            return replace(verdict, finding=DriftFinding.NOT_JUDGED, why=_UNSTEADY)
         base = len(self._baseline_of(self._blocks.get(name, {})))
         why = f"only {base} of {LEAST_BASELINE} blocks of baseline"
         if not verdict.samples:
@@ -228,6 +250,7 @@ class _Search:
 
     def nothing_judged(self) -> list[DriftVerdict]:
         """Rows for all devices: no blocks would do."""
+        self._unsteady = set()
         found = [self._too_little(name) for name in sorted(self._members)]
         why = (
             f"its baseline is too short, or its noise too slow, for {LEAST_BASELINE} blocks that "
@@ -244,7 +267,7 @@ def _unfit(baseline: Sequence[float]) -> str:
     if max(baseline) == min(baseline):
         return "its baseline never changes: a frozen reading?"
     if is_unsteady(baseline):
-        return "it drifts or wanders in its baseline already: take a longer or another baseline"
+        return _UNSTEADY
     return ""
 
 
