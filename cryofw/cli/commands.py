@@ -42,6 +42,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("inventory", "status:inventory", "Lab", "Show what runs on each device."),
     LazyCommand("quarantine", "status:quarantine", "Lab", "List and clear stuck devices."),
     LazyCommand("drift", "drift:drift", "Lab", "Find metrics that slowly drift over days."),
+    LazyCommand("gate", "gate:gate", "Lab", "Try the gates of fleet.yaml on recorded data."),
     LazyCommand("schema", "schema:schema", "Lab", "Print the JSON Schema of fleet.yaml."),
     LazyCommand("audit", "audit:audit", "Records", "Prove the journal, and read it as a story."),
     LazyCommand("sim", "sim:sim", "Simulation", "Make and serve a simulated lab."),

@@ -1,0 +1,217 @@
+"""Tunes the evidence of a fleet.yaml on a recording, and tries the result before it is told.
+
+Each proposal is written into a copy of the file and read back by the strict loader; the healthy
+data are replayed with it. The file itself is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cryofw.engine.backtest import Backtester, RecordingTooShort
+from cryofw.fleet import Fleet, parse_fleet
+from cryofw.fleet.document import read_document
+from cryofw.fleet.quantity import duration_text
+from cryofw.fleet.settings import at_path
+from cryofw.health.backtest_summary import Share, false_share, held_share
+from cryofw.health.tuning import BASELINES, Proposal, StagePlan, measure, propose
+from cryofw.rollout.planner import evidence_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from cryofw.health.backtest import RolloutReplay
+    from cryofw.health.contract import MetricContract
+    from cryofw.telemetry import Recording
+
+MEASURED_WITH = 100
+"""Baseline samples with which noise is measured: fewer tell little about autocorrelation."""
+_TRIED = 60  # rollouts to try a proposal on
+_HELD = 0.05
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A proposal that was tried.
+
+    Attributes:
+        proposal: what to ask for, with reasons.
+        before: (rolled back, held) with fleet.yaml as it is; None when its rollouts do not fit.
+        after: the same with the proposal.
+        passes: at most one healthy rollout in twenty is held with it.
+        overridden: controllers that keep settings of their own.
+    """
+
+    proposal: Proposal
+    before: tuple[Share, Share] | None
+    after: tuple[Share, Share]
+    passes: bool
+    overridden: tuple[str, ...]
+
+
+def tune(
+    text: str,
+    name: str,
+    recording: Recording,
+    *,
+    seed: int = 1,
+    jobs: int | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Tuning:
+    """Find the least evidence with which healthy rollouts pass and `reject` is seen.
+
+    Args:
+        text: fleet.yaml; `name` for messages.
+        recording: of healthy devices.
+        seed: decides who is updated first; `jobs`: processes.
+        tell: called with what is done next.
+
+    Raises:
+        RecordingTooShort, RecordingTooCoarse, NothingToReplay: as `Backtester`.
+        FleetError: `text` is no fleet.yaml.
+    """
+    fleet = parse_fleet(text, name)
+    tell("measuring the noise")
+    first = Backtester(fleet, recording, seed=seed, jobs=jobs)
+    now = max(one.calibration.baseline_samples for one in fleet.controllers)
+    metrics = _contracts(fleet)
+    with_now = _replayed(first)
+    ample, rollouts = now, with_now
+    if now < MEASURED_WITH:
+        wider = _with_baseline(text, name, MEASURED_WITH)
+        longer = _replayed(Backtester(wider, recording, seed=seed, jobs=jobs))
+        if longer is not None:
+            ample, rollouts = MEASURED_WITH, longer
+    if rollouts is None:
+        raise first.too_short(0)
+    measured = measure(rollouts, ample)
+    stages = _stages(fleet, first.shift_threshold)
+    shared = at_path(read_document(text, name).value, ("defaults", "calibration", "metrics"))
+    tried: list[tuple[Proposal, Fleet, tuple[Share, Share]]] = []
+    for baseline in BASELINES:
+        tell(f"trying {baseline} baseline samples")
+        proposal = _of_defaults(propose(metrics, stages, measured, now, baseline), shared)
+        candidate = parse_merged(text, name, fragment(proposal))
+        result = _replayed(Backtester(candidate, recording, seed=seed, jobs=jobs))
+        if result is None:
+            break
+        tried.append((proposal, candidate, (false_share(result), held_share(result))))
+        if _passes(tried[-1][2]):
+            break
+    if not tried:
+        raise first.too_short(0)
+    proposal, candidate, after = min(tried, key=lambda one: (not _passes(one[2]), _rank(one[2])))
+    before = None if with_now is None else (false_share(with_now), held_share(with_now))
+    return Tuning(proposal, before, after, _passes(after), _overridden(candidate, proposal))
+
+
+def _replayed(backtester: Backtester) -> list[RolloutReplay] | None:
+    """None when too few rollouts fit."""
+    try:
+        return backtester.healthy(_TRIED)
+    except RecordingTooShort:
+        return None
+
+
+def _passes(shares: tuple[Share, Share]) -> bool:
+    false, held = shares
+    return not false.count and held.count <= _HELD * held.total
+
+
+def _rank(shares: tuple[Share, Share]) -> float:
+    false, held = shares
+    return (false.count + held.count) / false.total
+
+
+def _contracts(fleet: Fleet) -> dict[str, MetricContract]:
+    """Each metric as the first controller that has it asks for it."""
+    found: dict[str, MetricContract] = {}
+    for stage in fleet.stages:
+        for controller in fleet.stage_controllers(stage):
+            for metric in evidence_of(controller, stage).metrics:
+                found.setdefault(metric.name, metric)
+    return found
+
+
+def _stages(fleet: Fleet, threshold: float) -> list[StagePlan]:
+    found = []
+    for stage in fleet.stages:
+        contract = evidence_of(fleet.stage_controllers(stage)[0], stage)
+        found.append(
+            StagePlan(
+                stage.name, contract.sample_every_s, contract.settle_s, stage.soak_s, threshold
+            )
+        )
+    return found
+
+
+def _of_defaults(proposal: Proposal, shared: object) -> Proposal:
+    """Without the metrics that single cryostats or controllers define."""
+    names = shared if isinstance(shared, dict) else {}
+    return replace(
+        proposal,
+        margins={n: one for n, one in proposal.margins.items() if n in names},
+        rejects={n: one for n, one in proposal.rejects.items() if n in names},
+    )
+
+
+# --- the file -------------------------------------------------------------------------------
+
+
+def fragment(proposal: Proposal) -> dict[str, Any]:
+    """The proposal as fleet.yaml would hold it: mappings by key, stages by name."""
+    metrics = {
+        name: {"margin": proposal.margins[name].proposed, "reject": one.proposed}
+        for name, one in proposal.rejects.items()
+    }
+    calibration: dict[str, Any] = {"baseline_samples": int(proposal.baseline_samples.proposed)}
+    if metrics:
+        calibration["metrics"] = metrics
+    stages = [
+        {"name": name, "soak": duration_text(soak.proposed)}
+        for name, soak in proposal.soaks.items()
+    ]
+    return {"defaults": {"calibration": calibration}, "stages": stages}
+
+
+def merged(document: object, piece: object) -> object:
+    """`piece` put into `document`: mappings by key, lists of named mappings by name."""
+    if isinstance(document, dict) and isinstance(piece, dict):
+        return document | {k: merged(document.get(k), v) for k, v in piece.items()}
+    if isinstance(document, list) and isinstance(piece, list):
+        by_name = {one["name"]: one for one in piece}
+        return [merged(one, by_name.get(one["name"], {})) for one in document]
+    return piece
+
+
+def parse_merged(text: str, name: str, piece: Mapping[str, Any]) -> Fleet:
+    """fleet.yaml with `piece` in it, read by the strict loader.
+
+    Raises:
+        FleetError: the result is no fleet.yaml.
+    """
+    value = merged(read_document(text, name).value, piece)
+    return parse_fleet(json.dumps(value, ensure_ascii=False), name)  # JSON is YAML
+
+
+def _with_baseline(text: str, name: str, baseline: int) -> Fleet:
+    piece = {"defaults": {"calibration": {"baseline_samples": baseline}}}
+    return parse_merged(text, name, piece)
+
+
+def _overridden(fleet: Fleet, proposal: Proposal) -> tuple[str, ...]:
+    """Controllers for which a nearer setting of the file wins."""
+    found = []
+    for controller in fleet.controllers:
+        calibration = controller.calibration
+        alike = calibration.baseline_samples == proposal.baseline_samples.proposed and all(
+            (metric.margin, metric.reject)
+            == (proposal.margins[name].proposed, proposal.rejects[name].proposed)
+            for name, metric in calibration.metrics.items()
+            if name in proposal.margins
+        )
+        if not alike:
+            found.append(controller.name)
+    return tuple(found)

@@ -1,0 +1,247 @@
+"""What evidence to ask for, from replays of healthy data: a proposal with its reasons.
+
+`margin` and `reject` are what matters to an experiment: data can only force them up, because a
+margin below what healthy devices wander takes good firmware back, and a reject below what can be
+seen is a promise that nobody keeps. Baseline and soak are what it costs: the shortest that see
+`reject` do. A soak is never made shorter: it also waits for faults that come late.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from statistics import median, quantiles
+from typing import TYPE_CHECKING
+
+from cryofw.health.sight import sight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from cryofw.health.backtest import RolloutReplay
+    from cryofw.health.contract import MetricContract
+    from cryofw.health.wave_replay import Seen
+
+BASELINES = (30, 40, 60, 100, 150, 200, 300)
+_SOAKS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # times the soak that is
+_WANDER = 3.0  # standard deviations that a margin leaves room for
+_EXPLAINED = 1.15  # a spread so much above that of the noise is still noise
+_Q95 = 1.959964
+_NOISY = 0.9  # quantile of the noise that a contract has to see through
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A metric in healthy replays of one stage, in its unit.
+
+    Attributes:
+        noise: standard deviation of a sample as it is judged; nine in ten streams have less.
+        rho: lag-1 autocorrelation, as the block lengths tell it.
+        wander: standard deviation of the change from baseline to soak beyond what noise explains.
+        streams: how many there were.
+    """
+
+    noise: float
+    rho: float
+    wander: float
+    streams: int
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """What a stage asks for now; `threshold` is the wealth that a bet on a shift needs."""
+
+    name: str
+    every_s: float
+    settle_s: float
+    soak_s: float
+    threshold: float
+
+    def samples(self, soak_s: float) -> int:
+        """Calibration samples expected in a soak."""
+        return max(1, int((soak_s - self.settle_s) / self.every_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One setting: what it is, what is proposed, and why."""
+
+    now: float
+    proposed: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Everything that is proposed; unchanged settings are in it too.
+
+    Attributes:
+        baseline_samples: for all devices.
+        margins: metric to its margin; rejects likewise.
+        soaks: stage to its soak in seconds.
+    """
+
+    baseline_samples: Change
+    margins: Mapping[str, Change]
+    rejects: Mapping[str, Change]
+    soaks: Mapping[str, Change]
+
+
+def measure(
+    rollouts: Iterable[RolloutReplay], baseline_samples: int
+) -> dict[str, dict[str, Measured]]:
+    """Stage to metric to what its streams looked like.
+
+    Args:
+        rollouts: of healthy data.
+        baseline_samples: with which they were replayed.
+    """
+    seen: dict[tuple[str, str], list[Seen]] = {}
+    for rollout in rollouts:
+        for wave in rollout.waves:
+            for metric, streams in wave.replay.seen.items():
+                key = wave.replay.stage, metric
+                seen.setdefault(key, []).extend(one for one in streams if one.block)
+    found: dict[str, dict[str, Measured]] = {}
+    for (stage, metric), all_streams in seen.items():
+        if len(all_streams) > 1:
+            found.setdefault(stage, {})[metric] = _measured(all_streams, baseline_samples)
+    return found
+
+
+def _measured(streams: Sequence[Seen], baseline: int) -> Measured:
+    noises = sorted(one.noise for one in streams)
+    # In units of what noise alone gives, so that short and long soaks can be put together.
+    spreads = [
+        abs(one.worse) / (one.noise * _of_means(one.block, baseline, one.samples))
+        for one in streams
+        if one.noise > 0
+    ]
+    block = median(one.block for one in streams)
+    unit = median(noises) * _of_means(block, baseline, median(one.samples for one in streams))
+    ratio = quantiles(spreads, n=20)[-1] / _Q95 if len(spreads) > 1 else 0.0
+    wander = unit * math.sqrt(ratio * ratio - 1) if ratio > _EXPLAINED else 0.0
+    noise = noises[min(len(noises) - 1, int(_NOISY * len(noises)))]
+    return Measured(noise, (block - 1) / (block + 1), wander, len(streams))
+
+
+def _of_means(block: float, before: float, after: float) -> float:
+    """Deviation of a difference of means, in deviations of a sample."""
+    return math.sqrt(block * (1 / before + 1 / max(1, after)))
+
+
+def propose(
+    metrics: Mapping[str, MetricContract],
+    stages: Sequence[StagePlan],
+    measured: Mapping[str, Mapping[str, Measured]],
+    now: int,
+    baseline: int,
+) -> Proposal:
+    """The evidence to ask for with `baseline` samples from before the update.
+
+    Args:
+        metrics: the contracts as they are.
+        stages: all stages, in order.
+        measured: what `measure` found.
+        now: baseline samples as they are.
+        baseline: those to plan with.
+    """
+    margins = {name: _margin(one, measured) for name, one in metrics.items()}
+    raised = {name: replace(one, margin=margins[name].proposed) for name, one in metrics.items()}
+    soaks = {
+        stage.name: _soak(stage, raised, measured.get(stage.name, {}), baseline) for stage in stages
+    }
+    rejects = {
+        name: _reject(
+            one,
+            {
+                stage.name: (stage, measured[stage.name][name], soaks[stage.name].proposed)
+                for stage in stages
+                if name in measured.get(stage.name, {})
+            },
+            baseline,
+        )
+        for name, one in raised.items()
+    }
+    why = (
+        "the fewest with which healthy rollouts pass"
+        if baseline != now
+        else "enough: healthy rollouts pass"
+    )
+    return Proposal(Change(now, baseline, why), margins, rejects, soaks)
+
+
+def _margin(metric: MetricContract, measured: Mapping[str, Mapping[str, Measured]]) -> Change:
+    wanders = [stage[metric.name].wander for stage in measured.values() if metric.name in stage]
+    most = max(wanders, default=0.0)
+    floor, unit = _WANDER * most, metric.unit
+    if not wanders:
+        return Change(metric.margin, metric.margin, "not in the recording")
+    if not most:
+        why = "healthy devices change by no more than their noise explains"
+        return Change(metric.margin, metric.margin, why)
+    why = f"healthy devices wander by {most:.2g} {unit} (1 sd) from baseline to soak"
+    if floor <= metric.margin:
+        return Change(metric.margin, metric.margin, why)
+    return Change(metric.margin, round_up(floor), f"{why}; three of these are no harm")
+
+
+def _soak(
+    stage: StagePlan,
+    metrics: Mapping[str, MetricContract],
+    measured: Mapping[str, Measured],
+    baseline: int,
+) -> Change:
+    refusal = ""
+    for factor in _SOAKS:
+        soak_s = factor * stage.soak_s
+        refusals = [
+            refused
+            for name, one in measured.items()
+            if (refused := _refused(metrics[name], one, stage, soak_s, baseline))
+        ]
+        if not refusals:
+            samples = stage.samples(soak_s)
+            why = refusal or f"{baseline} + {samples} samples find and exclude `reject`"
+            return Change(stage.soak_s, soak_s, why)
+        refusal = refusal or refusals[0]
+    # No soak helps: then `reject` has to give way.
+    return Change(stage.soak_s, stage.soak_s, f"no longer soak helps: {refusal}")
+
+
+def _refused(
+    metric: MetricContract, one: Measured, stage: StagePlan, soak_s: float, baseline: int
+) -> str:
+    seen = sight(baseline, stage.samples(soak_s), stage.threshold, one.rho)
+    return seen.refusal(metric, one.noise)
+
+
+def _reject(
+    metric: MetricContract,
+    stages: Mapping[str, tuple[StagePlan, Measured, float]],
+    baseline: int,
+) -> Change:
+    needed, where = 0.0, ""
+    for name, (stage, one, soak_s) in stages.items():
+        seen = sight(baseline, stage.samples(soak_s), stage.threshold, one.rho)
+        shift = seen.smallest_shift(metric, one.noise)
+        if shift is None or seen.clears is None:
+            why = f"{name} sees no shift at all: ask for more samples, or less often"
+            return Change(metric.reject, max(metric.reject, round_up(1.5 * metric.margin)), why)
+        if max(shift, seen.clears * one.noise) > needed:
+            needed, where = max(shift, seen.clears * one.noise), name
+    if not where:
+        return Change(metric.reject, metric.reject, "not in the recording")
+    why = f"with {stages[where][1].noise:.2g} {metric.unit} of noise, {where} sees {needed:.3g}"
+    if needed < metric.reject and metric.margin < metric.reject:
+        return Change(metric.reject, metric.reject, f"{why} {metric.unit} in 90 % of cases")
+    raised = round_up(max(needed, 1.5 * metric.margin))
+    return Change(metric.reject, raised, f"{why} {metric.unit} and no less in 90 % of cases")
+
+
+def round_up(value: float) -> float:
+    """`value` with two digits, not smaller."""
+    if value <= 0:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return float(f"{math.ceil(value / unit - 1e-9) * unit:.6g}")
