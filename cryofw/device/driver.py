@@ -208,9 +208,11 @@ class DeviceDriver:
         """Read the named metrics, or all. See `Watch.metrics`."""
         return await self._watch.metrics(names)
 
-    async def calibrate(self, run_id: int | None = None) -> CalibrationReading:
+    async def calibrate(
+        self, run_id: int | None = None, *, timeout_s: float | None = None
+    ) -> CalibrationReading:
         """Start a calibration run and wait for its end. See `Watch.calibrate`."""
-        return await self._watch.calibrate(run_id)
+        return await self._watch.calibrate(run_id, timeout_s=timeout_s)
 
     async def safe(self) -> None:
         """Put the front end into its safe state and see that it is. See `Watch.safe`."""

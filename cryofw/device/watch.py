@@ -82,12 +82,15 @@ class Watch:
             fresh=before is None or before[0] != told.t_ms,
         )
 
-    async def calibrate(self, run_id: int | None = None) -> CalibrationReading:
+    async def calibrate(
+        self, run_id: int | None = None, *, timeout_s: float | None = None
+    ) -> CalibrationReading:
         """Start a calibration run and wait for its end.
 
         Args:
             run_id: the run's id; the same id again continues to wait for that run. The next after
                 the device's last if left out.
+            timeout_s: how long it may take; the target's if left out.
 
         Raises:
             RequestFailed: the device has no group 64, or is busy.
@@ -99,12 +102,12 @@ class Watch:
         run_id = run_id if run_id is not None else last.run_id + 1
         if last.run_id != run_id:
             last = await self._start(run_id)
-        deadline = started + self._target.timeouts.calibration_s
+        if timeout_s is None:
+            timeout_s = self._target.timeouts.calibration_s
+        deadline = started + timeout_s
         while not last.done:
             if self._clock.monotonic() > deadline:
-                raise self._calibration_failed(
-                    run_id, f"not done after {self._target.timeouts.calibration_s:g} s"
-                )
+                raise self._calibration_failed(run_id, f"not done after {timeout_s:g} s")
             await self._clock.sleep(self._target.timeouts.poll_s)
             last = await self._calibration()
             if last.run_id != run_id:

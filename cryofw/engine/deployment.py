@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryofw.device import DeviceSilent, DeviceUnreachable
+from cryofw.engine.calibration_command import calibration_commands
 from cryofw.engine.cryostat_eyes import CryostatEyes, open_plan_telemetry, require_budgets
 from cryofw.engine.engine import Engine
 from cryofw.engine.hands import DeviceHands
@@ -270,6 +271,7 @@ class Deployment:
             leases=leases,
             note=self._note,
             lab=lab,
+            calibrations=calibration_commands(self.plan, site),
             resumed=resumed,
             frozen=lambda cryostat: _why_frozen(rollout.state, cryostat),
             on_progress=self.on_progress,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cryofw.clock import Clock
     from cryofw.device import DeviceDriver
+    from cryofw.engine.calibration_command import CalibrationCommand
     from cryofw.engine.lab_metrics import LabMetrics
     from cryofw.engine.lease_keeper import Find, LeaseKeeper
     from cryofw.release import ImageStore
@@ -50,6 +51,7 @@ class DeviceHands:
         note: puts an event into the journal before it returns.
         resumed: devices that an earlier process may have reset a moment ago.
         lab: what measures beside the devices; None if no plan names a source.
+        calibrations: what calibrates devices beside themselves, by their names.
         frozen: why a cryostat is frozen now; empty while it is not.
         on_progress: called with device, bytes the device has, and bytes in all.
     """
@@ -64,6 +66,7 @@ class DeviceHands:
         leases: LeaseKeeper,
         note: Callable[[e.Event], None],
         lab: LabMetrics | None = None,
+        calibrations: Mapping[str, CalibrationCommand] | None = None,
         resumed: frozenset[str] = frozenset(),
         frozen: Callable[[str], str] = lambda _cryostat: "",
         on_progress: Callable[[str, int, int], None] = lambda _device, _sent, _total: None,
@@ -75,6 +78,7 @@ class DeviceHands:
         self._leases = leases
         self._note = note
         self._lab = lab
+        self._calibrations = calibrations or {}
         self._resumed = set(resumed)
         self._frozen = frozen
         self._on_progress = on_progress
@@ -97,7 +101,7 @@ class DeviceHands:
             case c.SafeDevice():
                 return await self._make_safe(name, driver)
             case c.CalibrateDevice():
-                return await self._calibrate(name, driver)
+                return await self._calibrate(command, planned, driver)
             case _:
                 msg = f"no hands for {command}"
                 raise AssertionError(msg)
@@ -271,13 +275,19 @@ class DeviceHands:
             return ce.DeviceNotSafe(name, str(error))
         return ce.DeviceMadeSafe(name)
 
-    async def _calibrate(self, name: str, driver: DeviceDriver) -> e.Event:
+    async def _calibrate(
+        self, command: c.CalibrateDevice, planned: PlannedDevice, driver: DeviceDriver
+    ) -> e.Event:
+        name, how = planned.name, planned.recalibration
         try:
             async with self._leases.hold(name, driver.observe):
-                await driver.calibrate()
+                if how.device or command.asleep:
+                    await driver.calibrate(timeout_s=how.timeout_s)
+                if name in self._calibrations:
+                    await self._calibrations[name].calibrate()
         except CryofwError as error:
             return ce.CalibrationFailed(name, str(error))
-        return ce.DeviceCalibrated(name)
+        return ce.DeviceCalibrated(name, self._now_s())
 
     def _finder(self, planned: PlannedDevice) -> Find:
         """Finds one device, cycling its power if it is silent."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cryofw.fleet import controller_document as controllers
 from cryofw.fleet.fleet import CalibrationContract, Metric
 from cryofw.fleet.settings import at_path, read_piece, require
-from cryofw.fleet.source import CalibrationTest, Recalibration
+from cryofw.fleet.source import CALIBRATION_TIMEOUT_S, CalibrationTest, Recalibration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,14 +61,15 @@ class CalibrationResolver:
         if written is None or written.recalibrate is None:
             return Recalibration()
         device, command = bool(written.recalibrate.device), written.recalibrate.command
+        timeout_s = written.recalibrate.timeout or CALIBRATION_TIMEOUT_S
         if command is None:
-            return Recalibration(device)
+            return Recalibration(device, timeout_s=timeout_s)
         path = layers.origin("calibration", "recalibrate", "command")
         if device:
             message = "either the device calibrates itself or the command does"
             self.sources.report(path, message, "write `device`, or {command: [...]}", on_key=True)
         filled = self.sources.fill_command(command, values, path, "command")
-        return Recalibration(command=filled) if filled else None
+        return Recalibration(command=filled, timeout_s=timeout_s) if filled else None
 
     def _metrics(self, layers: Layers, values: Mapping[str, str]) -> dict[str, Metric] | None:
         """Every metric on its own, so that a broken one does not hide another."""

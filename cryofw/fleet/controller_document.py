@@ -123,6 +123,9 @@ class RecalibrateDocument(StrictDocument):
         "and `${stage}` are replaced. It exits with 0 when the controller is calibrated.",
     )
     device: bool | None = Field(None, description="The controller does it: SMP group 64.")
+    timeout: Duration | None = Field(
+        None, description="A calibration that takes longer has failed; default 5 min."
+    )
 
     @model_validator(mode="before")
     @classmethod

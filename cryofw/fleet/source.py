@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 STALE_S = 60.0
 COMMAND_TIMEOUT_S = 10.0
+CALIBRATION_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,16 @@ class CalibrationTest(StrEnum):
 
 @dataclass(frozen=True)
 class Recalibration:
-    """What calibrates a controller before it is judged; neither device nor command: nothing."""
+    """What calibrates a controller before it is judged; neither device nor command: nothing.
+
+    One that takes longer than `timeout_s` has failed.
+    """
 
     device: bool = False
     command: tuple[str, ...] | None = None
+    timeout_s: float = CALIBRATION_TIMEOUT_S
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether anything calibrates it."""
+        return self.device or self.command is not None

@@ -82,9 +82,15 @@ class SafeDevice(Command):
 
 @dataclass(frozen=True, slots=True)
 class CalibrateDevice(Command):
-    """Bring the front end back from its safe state: calibrate it, and wait for the end."""
+    """Calibrate the device as the plan says, and wait for the end.
+
+    `asleep`: its front end is in the safe state, from where only its own calibration brings it
+    back; what the plan says follows. `why` in words.
+    """
 
     kind = "device-calibration-requested"
+    asleep: bool = True
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

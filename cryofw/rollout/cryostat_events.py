@@ -113,15 +113,16 @@ class DeviceNotSafe(Event):
 
 @dataclass(frozen=True, slots=True)
 class DeviceCalibrated(Event):
-    """It was calibrated after a freeze: its front end is on again."""
+    """Its calibration ended at `t_s` (seconds since 1970); its front end is on."""
 
     kind = "device-calibrated"
     device: str
+    t_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationFailed(Event):
-    """It did not come back from its safe state, so its metrics prove nothing."""
+    """It failed or did not end, so what the device measures now proves nothing."""
 
     kind = "calibration-failed"
     device: str

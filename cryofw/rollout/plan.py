@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from cryofw.errors import BadInput, VerificationFailed
-from cryofw.fleet import ErrorBudget, Prometheus, Reach, Window
+from cryofw.fleet import ErrorBudget, Prometheus, Reach, Recalibration, Window
 from cryofw.health import AlphaLedger, EvidenceContract
 from cryofw.release import Firmware, ReleaseOrigin
 from cryofw.rollout.guard_contract import CryostatContract, PlannedSource
@@ -59,6 +59,8 @@ class PlannedDevice:
         way_back: whether `last_good` would still boot after the new firmware was confirmed.
         lease_ttl_s: seconds after which an abandoned test boot reverts by itself.
         sources: metric to its source, for each that the lab measures and not the device.
+        recalibration: what calibrates it before its baseline, after its test boot, and after its
+            way back.
     """
 
     name: str
@@ -74,6 +76,7 @@ class PlannedDevice:
     lease_ttl_s: float
     evidence: EvidenceContract
     sources: Mapping[str, PlannedSource] = field(default_factory=dict)
+    recalibration: Recalibration = field(default_factory=Recalibration)
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,7 @@ def _device(
         lease_ttl_s=max(60.0, 6 * controller.heartbeat.every_s),
         evidence=evidence_of(controller, stage),
         sources=lab_sources(controller),
+        recalibration=controller.calibration.recalibration,
     )
 
 

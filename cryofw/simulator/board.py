@@ -81,10 +81,18 @@ class Board:
         for since_s, fault in self.shifts:
             if fault.metric == name:
                 shift += fault.at(t_s - since_s)
+        trim = self.firmware.trim
+        if trim is not None and trim.metric == name and not self._is_calibrated(t_s):
+            shift += trim.at(t_s - self.ram.started_s)
         need = self.firmware.need
         if need is not None and need.metric == name and not self._is_met(need):
             shift += need.by
         return self.model.value(name, t_s, rise_k=self.stage.rise_k(t_s), shift=shift)
+
+    def _is_calibrated(self, t_s: float) -> bool:
+        """A run of this boot has ended by then."""
+        began_s = self.ram.calibration_s
+        return began_s >= 0 and t_s >= began_s + self.spec.calibration_s
 
     def _is_met(self, need: Need) -> bool:
         applied = applied_value(self, need.setting)

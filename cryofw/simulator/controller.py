@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from cryofw.simulator.board import Board
+from cryofw.simulator.cryo_group import start_calibration
 from cryofw.simulator.faults import (
     CorruptBytes,
     CutPower,
@@ -163,6 +164,17 @@ class SimulatedController:
         """Write settings past SMP: they take effect, and they stay; None: the storage forgets."""
         keep_values(self.board, values)
         self._settle()
+
+    def calibrate(self) -> float | None:
+        """Begin what a calibration bench of the lab does; the seconds it takes.
+
+        None: it does not run, so there is nothing to calibrate.
+        """
+        if self.ram.mode is not Mode.APPLICATION:
+            return None
+        start_calibration(self.board, {"id": self.ram.calibration_id + 1})
+        self._settle()
+        return self.spec.calibration_s
 
     # -- the line
 

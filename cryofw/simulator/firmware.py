@@ -53,6 +53,7 @@ class Firmware:
     one succeeds. `drop_beats`: share of heartbeats that get no answer. `need`: the coefficient it
     was calibrated with. `settings`: further settings that it knows, with their values if none is
     stored. `settings_group`: it was built with SMP group 3. `keeps_settings`: its storage works.
+    `trim`: a shift for as long as it was not calibrated in its present boot.
     """
 
     version: str = ""
@@ -64,6 +65,7 @@ class Firmware:
     need: Need | None = None
     settings: Mapping[str, float] = field(default_factory=dict, hash=False)
     settings_group: bool = True
+    trim: Shift | None = None
     keeps_settings: bool = True
 
 
@@ -119,5 +121,6 @@ def read_firmware(image: bytes) -> Firmware:
         need=_need(fields.get("need")),
         settings=_settings(fields.get("settings")),
         settings_group=fields.get("settings_group") is not False,
+        trim=_shift(fields.get("trim")),
         keeps_settings=fields.get("keeps_settings") is not False,
     )

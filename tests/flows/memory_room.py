@@ -250,8 +250,8 @@ def prepare(
 
     `change` makes the devices others than fleet.yaml says.
     """
-    images = {"factory": _signed("1.0.0", {}, key, sign)} | {
-        name: _signed(f"1.1.{number}", behaviour, key, sign)
+    images = {"factory": signed("1.0.0", {}, key, sign)} | {
+        name: signed(f"1.1.{number}", behaviour, key, sign)
         for number, (name, (behaviour, _)) in enumerate(IMAGES.items())
     }
     fleet = parse_fleet(text, "fleet.yaml")
@@ -285,12 +285,13 @@ def prepare(
     return Prepared((key,), spec, disk, chips, hashes, plans)
 
 
-def _signed(
+def signed(
     version: str,
     behaviour: Mapping[str, object],
     key: PublicKey,
     sign: Callable[[bytes], bytes],
 ) -> bytes:
+    """An image of the firmware that behaves so."""
     options = ImageOptions(version=Version.parse(version), pad_header=True, board="cc40")
     unsigned = build_image(Payload(firmware(behaviour)), options)
     return attach(unsigned, key, sign(unsigned.to_sign(key.algorithm)))

@@ -165,6 +165,8 @@ def test_a_calibration_that_does_not_end() -> None:
     async def script(driver: DeviceDriver) -> None:
         with pytest.raises(CalibrationFailed, match="not done after 10 s"):
             await driver.calibrate()
+        with pytest.raises(CalibrationFailed, match="not done after 15 s"):
+            await driver.calibrate(timeout_s=15)
 
     drive(ScriptedController(OLD), script, impatient)
 

@@ -65,7 +65,7 @@ defaults:
   calibration:
     test: t-mixture
     settle: 5 min
-    recalibrate: {command: [calibrate, "${controller}", "${stage}"]}
+    recalibrate: {command: [calibrate, "${controller}", "${stage}"], timeout: 20 min}
     hold: 12 h
     metrics:
       snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5, golden: 27}
@@ -161,7 +161,7 @@ def test_calibration_says_how_it_is_judged(fleet: Fleet) -> None:
         300,
         12 * 3600,
     )
-    assert contract.recalibration == Recalibration(command=("calibrate", "c.1", "4k"))
+    assert contract.recalibration == Recalibration(command=("calibrate", "c.1", "4k"), timeout_s=1200)
     assert fleet.by_name["c2"].calibration.recalibration == Recalibration(device=True)
     assert fleet.by_name["r1"].calibration.recalibration == Recalibration()
     assert fleet.by_name["r1"].calibration.test is CalibrationTest.RANK
