@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Protocol
 
+from cryofw.engine.site import SCHEME
 from cryofw.errors import Unreachable
 from cryofw.release import Coefficient, CoefficientError, CoefficientType, decoded
 from cryofw.telemetry import run_command, run_json
@@ -12,6 +13,8 @@ from cryofw.telemetry import run_command, run_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from cryofw.engine.site import Site
+    from cryofw.rollout import Plan
     from cryofw.simulator import SimulatedController
 
 TIMEOUT_S = 120.0
@@ -105,6 +108,21 @@ class LabCommand:
             why=f"{' '.join(self._argv)} {verb}: {why}",
             hint="docs/operating.md, Coefficients, says what it gets and prints",
         )
+
+
+def coefficient_commands(plan: Plan, site: Site) -> dict[str, CoefficientCommand]:
+    """The command of each device of a plan that has one; a simulated lab answers for its own."""
+    commands: dict[str, CoefficientCommand] = {}
+    for name, planned in plan.devices.items():
+        if not planned.coefficients or not planned.coefficient_command:
+            continue
+        port = planned.connection.port
+        if site.lab is not None and port.startswith(SCHEME):
+            commands[name] = SimulatedCommand(site.lab.controller(port.removeprefix(SCHEME)))
+        else:
+            types = {key: one.type for key, one in planned.coefficients.items()}
+            commands[name] = LabCommand(planned.coefficient_command, name, types)
+    return commands
 
 
 class SimulatedCommand:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.device import DeviceSilent, DeviceUnreachable
 from cryofw.engine.calibration_command import calibration_commands
+from cryofw.engine.coefficient_command import coefficient_commands
 from cryofw.engine.cryostat_eyes import CryostatEyes, open_plan_telemetry, require_budgets
 from cryofw.engine.engine import Engine
 from cryofw.engine.hands import DeviceHands
@@ -272,6 +273,7 @@ class Deployment:
             note=self._note,
             lab=lab,
             calibrations=calibration_commands(self.plan, site),
+            coefficients=coefficient_commands(self.plan, site),
             resumed=resumed,
             frozen=lambda cryostat: _why_frozen(rollout.state, cryostat),
             on_progress=self.on_progress,

@@ -14,6 +14,7 @@ from cryofw.device import (
     LeaseRefused,
     WrongDevice,
 )
+from cryofw.engine.coefficient_hands import CoefficientHands
 from cryofw.engine.rescue import Cycle, bring_back, find_device, run_trial
 from cryofw.errors import CryofwError, VerificationFailed
 from cryofw.health import Heartbeat, HeartbeatMissed, MetricSample
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cryofw.clock import Clock
     from cryofw.device import DeviceDriver
     from cryofw.engine.calibration_command import CalibrationCommand
+    from cryofw.engine.coefficient_command import CoefficientCommand
     from cryofw.engine.lab_metrics import LabMetrics
     from cryofw.engine.lease_keeper import Find, LeaseKeeper
     from cryofw.release import ImageStore
@@ -52,6 +54,7 @@ class DeviceHands:
         resumed: devices that an earlier process may have reset a moment ago.
         lab: what measures beside the devices; None if no plan names a source.
         calibrations: what calibrates devices beside themselves, by their names.
+        coefficients: what writes their coefficients in place of SMP, by their names.
         frozen: why a cryostat is frozen now; empty while it is not.
         on_progress: called with device, bytes the device has, and bytes in all.
     """
@@ -67,6 +70,7 @@ class DeviceHands:
         note: Callable[[e.Event], None],
         lab: LabMetrics | None = None,
         calibrations: Mapping[str, CalibrationCommand] | None = None,
+        coefficients: Mapping[str, CoefficientCommand] | None = None,
         resumed: frozenset[str] = frozenset(),
         frozen: Callable[[str], str] = lambda _cryostat: "",
         on_progress: Callable[[str, int, int], None] = lambda _device, _sent, _total: None,
@@ -79,6 +83,7 @@ class DeviceHands:
         self._note = note
         self._lab = lab
         self._calibrations = calibrations or {}
+        self._coefficients = CoefficientHands(leases, coefficients or {}, self._now_s)
         self._resumed = set(resumed)
         self._frozen = frozen
         self._on_progress = on_progress
@@ -102,6 +107,13 @@ class DeviceHands:
                 return await self._make_safe(name, driver)
             case c.CalibrateDevice():
                 return await self._calibrate(command, planned, driver)
+            case (
+                c.ReadCoefficients()
+                | c.ApplyCoefficients()
+                | c.SaveCoefficients()
+                | c.RestoreCoefficients()
+            ):
+                return await self._coefficients.do(command, driver, self._finder(planned))
             case _:
                 msg = f"no hands for {command}"
                 raise AssertionError(msg)
@@ -188,9 +200,11 @@ class DeviceHands:
         running = seen.active_hash or ""
         if not running:
             return e.DeviceRefused(name, "it does not tell which image it runs", "see its log")
-        if running == self._plan.release.hash and seen.settled:
+        skipped = running == self._plan.release.hash and seen.settled
+        torn = await self._coefficients.problem(planned, driver, running if skipped else "")
+        if skipped and not torn:
             return e.DeviceSkipped(name, running)
-        problems = list(report.problems)
+        problems = [*report.problems, *filter(None, [torn])]
         lease = report.lease
         if lease is not None and lease.alive and lease.rollout != self._plan.rollout:
             problems.append(f"{lease.owner} holds its lease for rollout {lease.rollout}")
@@ -263,9 +277,11 @@ class DeviceHands:
         try:
             async with self._leases.hold(planned.name, self._finder(planned)):
                 how = await bring_back(command.hash, driver, data)
+                await self._coefficients.bring_back(driver, command.coefficients, command.hash)
         except CryofwError as error:
             hint = error.hint or f"read `cryofw audit show --device {planned.name}`"
             return e.DeviceStuck(planned.name, f"it could not be rolled back: {error}", hint)
+        how += ", with its old coefficients" if command.coefficients else ""
         return e.DeviceRolledBack(planned.name, command.hash, how)
 
     async def _make_safe(self, name: str, driver: DeviceDriver) -> e.Event:

@@ -41,7 +41,7 @@ def mend(device: DeviceProgress) -> e.Event | c.Command | None:
     if not device.torn:
         return None
     if device.state is _S.CONFIRMED:
-        if device.doom:
+        if device.doom or device.failure:
             return None  # it is taken back instead
         values = {name: one.hex for name, one in device.planned.coefficients.items()}
         command = c.SaveCoefficients(device.name, device.new_hash, values)

@@ -14,6 +14,7 @@ from cryofw.health import Outcome, Symptom
 from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
 from cryofw.rollout import voices
+from cryofw.rollout.coefficient_decision import apply_on_trial, mend, read_before
 from cryofw.rollout.cryostat_decision import is_blocked, pause_for_cryostats
 from cryofw.rollout.device_state import GOOD, SETTLED, DeviceState
 
@@ -36,7 +37,11 @@ Next = e.Event | c.Command | None
 
 def next_for_device(state: RolloutState, device: DeviceProgress) -> Next:
     """The next decision or command about one device, or None when there is nothing to do."""
-    if device.intent or state.pausing or state.ending is e.Ending.STOPPED:
+    if device.intent or state.ending is e.Ending.STOPPED:
+        return None
+    if (mended := mend(device)) is not None:
+        return mended  # before a pause too: a torn pair must not wait for a person
+    if state.pausing:
         return None
     if device.failure and not device.spread:
         return _spread(state, device)
@@ -146,7 +151,9 @@ def _test_again(state: RolloutState, device: DeviceProgress) -> Next:
         return _revert(state, device)
     if is_blocked(state, device):
         return None
-    return c.TestImage(device.name, device.new_hash, device.planned.running_hash, device.attempt)
+    return read_before(device) or c.TestImage(
+        device.name, device.new_hash, device.planned.running_hash, device.attempt
+    )
 
 
 def _judge(state: RolloutState, device: DeviceProgress) -> Next:
@@ -155,6 +162,8 @@ def _judge(state: RolloutState, device: DeviceProgress) -> Next:
         return _reverted(device)
     if device.doom:
         return _revert(state, device)
+    if device.pair.unapplied and device.watch.symptom is None:
+        return apply_on_trial(device)
     if device.asleep:
         return c.CalibrateDevice(device.name)
     if device.uncalibrated:
@@ -271,7 +280,8 @@ def _revert(state: RolloutState, device: DeviceProgress) -> Next:
 
 
 def _roll_back(_state: RolloutState, device: DeviceProgress) -> Next:
-    return c.RollBackDevice(device.name, device.planned.running_hash, device.doom)
+    old = device.planned.running_hash
+    return c.RollBackDevice(device.name, old, device.doom, device.pair.way_back)
 
 
 def _retry(_state: RolloutState, device: DeviceProgress) -> Next:
@@ -334,6 +344,9 @@ def next_for_rollout(state: RolloutState) -> Next:
 def _name_unfinished(state: RolloutState) -> Next:
     """After a stop: who is on the way, and what becomes of it."""
     for device in state.devices.values():
+        if device.sent and device.torn and not device.quarantined:
+            hint = "give it its coefficients by hand, or `cryofw rollback` takes both back"
+            return e.DeviceQuarantined(device.name, "left with a torn pair by the stop", hint)
         if device.sent and device.state not in SETTLED and not device.quarantined:
             hint = (
                 "if it knows leases it goes back by itself when its lease has run out; else "

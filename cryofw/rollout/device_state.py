@@ -36,7 +36,9 @@ MOVES: dict[DeviceState, frozenset[DeviceState]] = {
     # Rolling back from here: a person cleared it, and the rollout is being taken back.
     _S.PENDING: frozenset({_S.CHECKED, _S.SKIPPED, _S.UNREACHABLE, _S.REFUSED, _S.ROLLING_BACK}),
     # Abandoned from here: the upload was refused or came out wrong; nothing was marked.
-    _S.CHECKED: frozenset({_S.UPLOADED, _S.UNREACHABLE, _S.REFUSED, _S.ABANDONED}),
+    # Stuck from here and from Self-reverted: the old firmware runs, its old coefficients do not
+    # come back.
+    _S.CHECKED: frozenset({_S.UPLOADED, _S.UNREACHABLE, _S.REFUSED, _S.ABANDONED, _S.STUCK}),
     _S.UPLOADED: frozenset({_S.TESTING, _S.ABANDONED}),
     # Rolling back from here: the run that asked for the test died, and it is not wanted any more.
     _S.TESTING: frozenset({_S.WATCHED, _S.SELF_REVERTED, _S.STUCK, _S.ROLLING_BACK}),
@@ -50,7 +52,7 @@ MOVES: dict[DeviceState, frozenset[DeviceState]] = {
     _S.ROLLING_BACK: frozenset({_S.ROLLED_BACK, _S.STUCK}),
     _S.ROLLED_BACK: frozenset(),
     # Tried again only when the host, not the firmware, caused the revert.
-    _S.SELF_REVERTED: frozenset({_S.CHECKED}),
+    _S.SELF_REVERTED: frozenset({_S.CHECKED, _S.STUCK}),
     _S.SKIPPED: frozenset(),
     _S.ABANDONED: frozenset(),
     # After a person cleared it; the device is read first.

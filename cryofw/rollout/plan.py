@@ -15,7 +15,7 @@ from functools import cached_property
 from cryofw.errors import BadInput, VerificationFailed
 from cryofw.fleet import ErrorBudget, Prometheus, Reach, Recalibration, Window
 from cryofw.health import AlphaLedger, EvidenceContract
-from cryofw.release import Firmware, ReleaseOrigin
+from cryofw.release import Coefficient, Firmware, ReleaseOrigin
 from cryofw.rollout.guard_contract import CryostatContract, PlannedSource
 
 SCHEMA = "cryofw.plan/v1"
@@ -59,6 +59,8 @@ class PlannedDevice:
         way_back: whether `last_good` would still boot after the new firmware was confirmed.
         lease_ttl_s: seconds after which an abandoned test boot reverts by itself.
         sources: metric to its source, for each that the lab measures and not the device.
+        coefficients: what the release brings to it, by name of the setting.
+        coefficient_command: writes them; empty: its SMP settings group does.
         recalibration: what calibrates it before its baseline, after its test boot, and after its
             way back.
     """
@@ -76,6 +78,8 @@ class PlannedDevice:
     lease_ttl_s: float
     evidence: EvidenceContract
     sources: Mapping[str, PlannedSource] = field(default_factory=dict)
+    coefficients: Mapping[str, Coefficient] = field(default_factory=dict)
+    coefficient_command: tuple[str, ...] = ()
     recalibration: Recalibration = field(default_factory=Recalibration)
 
 
@@ -111,6 +115,7 @@ class Plan:
         error_budgets: without them kept, the rollout does not start.
         ledger: what each stream of evidence may spend of `false_rollback`; None in plans of
             cryofw 0.1.0 before its statistics, which get one of 1 %.
+        coefficients_digest: hex SHA-256 of the file of coefficients; empty if there is none.
         origin: the release repository that vouched for the image; None for a plain file.
         excluded: device name to the reason it takes no part (quarantined).
         overrides: kind of override to the device names an operator accepted it for.
@@ -133,6 +138,7 @@ class Plan:
     error_budgets: tuple[ErrorBudget, ...] = ()
     origin: ReleaseOrigin | None = None
     ledger: AlphaLedger | None = None
+    coefficients_digest: str = ""
     schema: str = SCHEMA
 
     @cached_property

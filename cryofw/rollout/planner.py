@@ -14,6 +14,7 @@ from cryofw.errors import Refused
 from cryofw.fleet import CalibrationTest
 from cryofw.health import EvidenceContract, MetricContract, Worse
 from cryofw.image import Version
+from cryofw.rollout.coefficient_planner import coefficient_objections
 from cryofw.rollout.guard_planner import contracts_of, lab_sources, prometheus_of, with_holdback
 from cryofw.rollout.plan import Connection, Plan, PlannedDevice, PlannedStage
 from cryofw.rollout.streams import blind_spots, open_ledger
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from cryofw.fleet import Controller, Fleet, Metric, Stage
     from cryofw.release import Firmware, ReleaseOrigin
+    from cryofw.release.coefficients import Coefficients
 
 NO_WAY_BACK = "no-way-back"
 NO_RESET_PATH = "no-reset-path"
@@ -59,6 +61,7 @@ class Wish:
         overrides: kind of risk to the device names it is accepted for; "*" means all.
         created: RFC 3339 time; nonce: hex from the injected generator.
         origin: the repository that the release was taken from; None for a file.
+        coefficients: what the release brings besides; None if nothing.
     """
 
     release: Firmware
@@ -67,6 +70,7 @@ class Wish:
     nonce: str
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     origin: ReleaseOrigin | None = None
+    coefficients: Coefficients | None = None
 
     def accepts(self, kind: str, device: str) -> bool:
         """The person accepted this risk for this device, by name."""
@@ -131,6 +135,7 @@ def make_plan(
         for s in stages
         if s.devices and not any(devices[n].running_hash or running[n].refused for n in s.devices)
     ]
+    reasons += coefficient_objections(wish.coefficients, fleet, devices)
     reasons += blind_spots(stages, devices, _false_rollback(fleet, devices)) if devices else []
     if reasons:
         raise PlanRefused(reasons, _hint(reasons))
@@ -144,6 +149,7 @@ def make_plan(
         prometheus=prometheus_of(fleet),
         error_budgets=fleet.error_budgets,
         origin=wish.origin,
+        coefficients_digest=wish.coefficients.digest if wish.coefficients else "",
         ledger=open_ledger(stages, devices, _false_rollback(fleet, devices)),
         heat_slots={n: c.thermal.flashes_at_once for n, c in fleet.cryostats.items()},
         requester=wish.requester,
@@ -202,6 +208,8 @@ def _device(
         lease_ttl_s=max(60.0, 6 * controller.heartbeat.every_s),
         evidence=evidence_of(controller, stage),
         sources=lab_sources(controller),
+        coefficients=wish.coefficients.of(controller.name) if wish.coefficients else {},
+        coefficient_command=controller.coefficient_command or (),
         recalibration=controller.calibration.recalibration,
     )
 

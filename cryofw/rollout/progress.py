@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.health import DeviceWatch, Outcome, StreamKind, Symptom
 from cryofw.rollout.device_state import HOT, SETTLED, DeviceState, check_move
+from cryofw.rollout.pair import Pair
 
 if TYPE_CHECKING:
     from cryofw.health import AlphaLedger, Verdict
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 # RESET_USER of Zephyr's hwinfo.h: it has no cause for a lease, so controllers use this one.
 RESET_USER = 1 << 13
 
+# Checked: after a person had cleared it.
+_BACK_ON_ITS_OWN = frozenset({DeviceState.SELF_REVERTED, DeviceState.CHECKED})
 _UNKNOWN = frozenset({DeviceState.TESTING, DeviceState.ROLLING_BACK, DeviceState.STUCK})
 
 
@@ -38,6 +41,7 @@ class DeviceProgress:
         beats_planned: heartbeats expected from its test boot to the rollout's end.
         trial: counts its test boots for the ledger; nothing refunds what one has spent.
         tested: a test boot was asked for in this trial.
+        pair: how its coefficients stand to its firmware.
         common_cause: why its silence is not its own; empty if it is, or if it answers.
     """
 
@@ -71,6 +75,7 @@ class DeviceProgress:
     tested: bool = False
     common_cause: str = ""
     common_t_s: float = 0.0
+    pair: Pair = field(default_factory=Pair)
     watch: DeviceWatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,11 +135,18 @@ class DeviceProgress:
         """Nothing further follows for it in its wave."""
         if self.intent:
             return False
-        if self.doom and self.state is DeviceState.CONFIRMED:
+        if self.torn or (self.doom and self.state is DeviceState.CONFIRMED):
             return False
         if (self.failure and not self.spread) or self.common_cause:
             return False
         return self.state in SETTLED or (bool(self.doom) and self.untouched)
+
+    @property
+    def torn(self) -> bool:
+        """Firmware and coefficients are of two releases, or will be after the next reset."""
+        if self.state is DeviceState.CONFIRMED:
+            return self.pair.unsaved
+        return self.pair.kept and self.state in _BACK_ON_ITS_OWN
 
     @property
     def lost(self) -> bool:

@@ -137,8 +137,10 @@ class Rollout:
         return wanted & state.guards.keys()
 
     def measured(self, device: str) -> bool:
-        """Its metrics mean something now: not in a cryostat that is frozen."""
-        return not self.state.is_frozen(self.state.devices[device].planned.cryostat)
+        """Its metrics mean something now: not in a frozen cryostat, not with a torn pair."""
+        progress = self.state.devices[device]
+        torn = progress.torn or progress.pair.unapplied
+        return not (torn or self.state.is_frozen(progress.planned.cryostat))
 
     @property
     def at_rest(self) -> bool:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from cryofw.fleet import Reach
 from cryofw.health import Heartbeat, MetricSample, Outcome, Phase, Verdict
+from cryofw.rollout import coefficient_events as coe
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout.coefficient_state import CoefficientHandlers
 from cryofw.rollout.cohorts import Cohorts
 from cryofw.rollout.cryostat_guard import CryostatGuard
 from cryofw.rollout.cryostat_state import ON_TRIAL, CryostatHandlers
@@ -33,7 +35,7 @@ _SENDING = (c.UploadImage, c.TestImage, c.ConfirmImage, c.RollBackDevice)
 
 
 @dataclass(slots=True)
-class RolloutState(CryostatHandlers, ReleaseHandlers):
+class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
     """Everything known about a rollout; `apply` is the only way in.
 
     Attributes:
@@ -133,6 +135,7 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
             progress.tested = True
         if isinstance(command, c.RollBackDevice) and progress.state is not _S.ROLLING_BACK:
             progress.move(_S.ROLLING_BACK, command.why)
+        self.intend_coefficients(command, progress)
         progress.intent = command.kind
         progress.sent = progress.sent or isinstance(command, _SENDING)
 
@@ -258,8 +261,14 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
         progress.boot = event.boot
         progress.running_hash = event.hash
         progress.host_reset = False
-        progress.watch.begin_soak(event.t_s, event.boot)
-        self.cohorts.begin(event.device, event.t_s + progress.planned.evidence.settle_s)
+        progress.pair.unapplied = bool(progress.planned.coefficients)
+        self.begin_soak(progress, event.t_s)
+
+    def begin_soak(self, progress: DeviceProgress, t_s: float) -> None:
+        """What runs is judged from `t_s` on, once it has settled and its pair is whole."""
+        progress.watch.begin_soak(t_s, progress.boot)
+        if not progress.pair.unapplied:
+            self.cohorts.begin(progress.name, t_s + progress.planned.evidence.settle_s)
 
     def _on_device_reverted(self, event: e.DeviceReverted) -> None:
         """The last good image runs again."""
@@ -276,6 +285,8 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
         progress = self.devices[event.device]
         progress.move(_S.CONFIRMED, progress.verdict.reason if progress.verdict else "")
         progress.running_hash = event.hash
+        progress.refusals = 0
+        progress.pair.unsaved = bool(progress.planned.coefficients)
 
     def _on_confirm_refused(self, event: e.ConfirmRefused) -> None:
         """The fresh read did not agree: the next heartbeat says more."""
@@ -301,6 +312,7 @@ class RolloutState(CryostatHandlers, ReleaseHandlers):
         progress = self.devices[event.device]
         progress.move(_S.ROLLED_BACK, progress.doom or progress.why)
         progress.running_hash = event.hash
+        progress.pair.came_back()
 
     def _on_device_stuck(self, event: e.DeviceStuck) -> None:
         """A person has to act; after a test request that is the firmware's failure."""
@@ -524,5 +536,11 @@ _OUTCOMES = frozenset(
         ce.DeviceCalibrated,
         ce.CalibrationFailed,
         ce.UploadInterrupted,
+        coe.CoefficientsRead,
+        coe.CoefficientsApplied,
+        coe.CoefficientsSaved,
+        coe.CoefficientsRestored,
+        coe.CoefficientsDeferred,
+        coe.CoefficientsFailed,
     }
 )
