@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from cryofw.journal import Storage
     from cryofw.keys import Keyring
 
 NOW = datetime(2026, 11, 20, 21, 0, tzinfo=UTC)
@@ -97,7 +98,7 @@ class Publisher:
         self.keyring = keyring
         self.directory = directory
         self.disk = MemoryDisk()
-        self.storage = MemoryStorage(self.disk)
+        self.storage: Storage = MemoryStorage(self.disk)
         self.now = NOW
 
     def image(
