@@ -13,11 +13,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cryofw.image.build import ImageOptions, UnsignedImage, attach, build_image
+    from cryofw.image.build import UnsignedImage, attach, build_image
     from cryofw.image.dependency import Dependency, parse_dependencies
+    from cryofw.image.encryption import (
+        AesBits,
+        Body,
+        ContentKeyOpener,
+        KeyWrap,
+        Seal,
+        decrypted,
+    )
     from cryofw.image.errors import ImageError, ImageRejected
     from cryofw.image.header import Header, HeaderFlag
     from cryofw.image.image import Image, parse_image
+    from cryofw.image.options import ImageOptions
     from cryofw.image.payload import Payload, PayloadKind, read_payload
     from cryofw.image.publickey import Algorithm, PublicKey
     from cryofw.image.report import ImageReport, TlvReport, inspect_image
@@ -27,7 +36,10 @@ if TYPE_CHECKING:
     from cryofw.image.version import Version
 
 __all__ = [
+    "AesBits",
     "Algorithm",
+    "Body",
+    "ContentKeyOpener",
     "Dependency",
     "Header",
     "HeaderFlag",
@@ -36,9 +48,11 @@ __all__ = [
     "ImageOptions",
     "ImageRejected",
     "ImageReport",
+    "KeyWrap",
     "Payload",
     "PayloadKind",
     "PublicKey",
+    "Seal",
     "Tlv",
     "TlvReport",
     "TlvType",
@@ -48,6 +62,7 @@ __all__ = [
     "Version",
     "attach",
     "build_image",
+    "decrypted",
     "inspect_image",
     "parse_dependencies",
     "parse_image",
@@ -56,18 +71,23 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AesBits": "encryption",
     "Algorithm": "publickey",
+    "Body": "encryption",
+    "ContentKeyOpener": "encryption",
     "Dependency": "dependency",
     "Header": "header",
     "HeaderFlag": "header",
     "Image": "image",
     "ImageError": "errors",
-    "ImageOptions": "build",
+    "ImageOptions": "options",
     "ImageRejected": "errors",
     "ImageReport": "report",
+    "KeyWrap": "encryption",
     "Payload": "payload",
     "PayloadKind": "payload",
     "PublicKey": "publickey",
+    "Seal": "encryption",
     "Tlv": "tlv",
     "TlvReport": "report",
     "TlvType": "tlv",
@@ -77,6 +97,7 @@ _MODULES = {
     "Version": "version",
     "attach": "build",
     "build_image": "build",
+    "decrypted": "encryption",
     "inspect_image": "report",
     "parse_dependencies": "dependency",
     "parse_image": "image",

@@ -37,7 +37,6 @@ class HeaderFlag(IntFlag):
 
 
 ALL_FLAGS: Final = sum(HeaderFlag)
-ENCRYPTED: Final = HeaderFlag.ENCRYPTED_AES128 | HeaderFlag.ENCRYPTED_AES256
 COMPRESSED: Final = (
     HeaderFlag.COMPRESSED_LZMA1 | HeaderFlag.COMPRESSED_LZMA2 | HeaderFlag.COMPRESSED_ARM_THUMB
 )

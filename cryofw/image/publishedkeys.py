@@ -28,5 +28,6 @@ PUBLISHED_KEYS: Final = {
         "mynewt key_rsa_2": "6347a153696d6c91eaa335290a6115063be9066f665e17a6b7a1da4c5e24e5a7",
         "enc-ec256-priv": "3c23fc4e1d332a0c86e6a8bf6ecf26046d702302e135bf53fc04a009a33a78c5",
         "enc-rsa2048-priv": "5ac4d62dc5efbed57e705f61b5f2df8e2b73ec5a573c1582144e38131f4c62d7",
+        "enc-x25519-priv": "9a1dc1eb80199d8498f2a75dde0a7b75216e8302bf3a12bd04f153f48f3f24a0",
     }.items()
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from cryofw.image.encryption import Body, ContentKeyOpener, body_of, decrypted, encryption_of
 from cryofw.image.errors import ImageRejected
 from cryofw.image.header import HeaderFlag
 from cryofw.image.image import Image, parse_image
@@ -28,7 +29,9 @@ class TlvReport:
 class ImageReport:
     """An image's fields; sizes in bytes, hashes in hex.
 
-    `hash` is what the image claims and `hash_matches` whether its content has that hash; who
+    `hash` is what the image claims and `hash_matches` whether its content has that hash, None when
+    it is encrypted and nothing here can open it; `encryption` is such as "aes-128, ecies-p256", and
+    `body` "plain", "encrypted", or "clear" (marked for encryption, but plain). Who
     signed it is only a claim (`signature`, `key_hash`) until `verify_image` has checked it with
     a trusted key. `padding` is "none", "slot", "slot, confirmed" or "foreign bytes".
     `findings` are reasons why verification would refuse it, whatever the key.
@@ -42,7 +45,9 @@ class ImageReport:
     load_addr: int
     flags: tuple[str, ...]
     hash: str
-    hash_matches: bool
+    hash_matches: bool | None
+    encryption: str | None
+    body: str
     signature: str | None
     key_hash: str
     published_key: str | None
@@ -58,20 +63,26 @@ class ImageReport:
         return asdict(self)
 
 
-def inspect_image(data: bytes) -> ImageReport:
+def inspect_image(data: bytes, opener: ContentKeyOpener | None = None) -> ImageReport:
     """Describe an image file (binary) without judging its signature.
+
+    `opener` is the devices' private key, for encrypted images.
 
     Raises:
         ImageError: not an MCUboot image, cut off, or sizes that do not agree.
     """
     image = parse_image(data)
     padding, findings = _padding(image)
-    if image.hash != image.digest:
-        findings.insert(0, "The image is damaged: its content does not have the hash it claims")
+    encryption, body = None, Body.PLAIN
+    matches: bool | None = image.hash == image.digest
     try:
         check_form(image)
+        encryption = encryption_of(image)
+        body, matches = _content(image, opener)
     except ImageRejected as rejected:
         findings.insert(0, str(rejected))
+    if matches is False:
+        findings.insert(0, "The image is damaged: its content does not have the hash it claims")
     types = {tlv.type for tlv in image.tlvs}
     return ImageReport(
         version=str(image.version),
@@ -82,7 +93,9 @@ def inspect_image(data: bytes) -> ImageReport:
         load_addr=image.load_addr,
         flags=HeaderFlag.names(image.flags),
         hash=image.hash.hex(),
-        hash_matches=image.hash == image.digest,
+        hash_matches=matches,
+        encryption=f"aes-{encryption[0]}, {encryption[1]}" if encryption else None,
+        body=body.value,
         signature=next((str(known) for known in Algorithm if known.signature_type in types), None),
         key_hash=image.key_hash.hex(),
         published_key=PUBLISHED_KEYS.get(image.key_hash),
@@ -93,6 +106,17 @@ def inspect_image(data: bytes) -> ImageReport:
         tlvs=(*_reports(image.protected, protected=True), *_reports(image.tlvs, protected=False)),
         findings=tuple(findings),
     )
+
+
+def _content(image: Image, opener: ContentKeyOpener | None) -> tuple[Body, bool | None]:
+    """What the body is, and whether its content has the hash; None: nobody can tell."""
+    body = body_of(image)
+    if body is not Body.ENCRYPTED:
+        return body, image.hash == image.digest
+    if opener is None:
+        return body, None
+    plain = decrypted(image, opener)
+    return body, plain.hash == plain.digest
 
 
 def _padding(image: Image) -> tuple[str, list[str]]:

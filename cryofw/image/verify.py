@@ -4,7 +4,8 @@ MCUboot is more lenient than this module, on purpose of older images; cryofw sig
 deploys, so it accepts one form only. Every byte of the file is covered: the signature covers
 header, body and protected TLVs; the unprotected TLVs are exactly hash, key hash and signature,
 in this order, each with the one right value (CVE-2024-32883 injected others); padding is exactly
-erased flash and a trailer, of a slot whose size the caller states.
+erased flash and a trailer, of a slot whose size the caller states. Of an encrypted image the
+signature covers the plain body, so it is decrypted first, and a fourth TLV holds its content key.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cryofw.image.encryption import Body, ContentKeyOpener, body_of, encryption_of, opened
 from cryofw.image.errors import ImageError, ImageRejected
-from cryofw.image.header import ALL_FLAGS, COMPRESSED, ENCRYPTED, HeaderFlag
+from cryofw.image.header import ALL_FLAGS, COMPRESSED, HeaderFlag
 from cryofw.image.image import Image, parse_image
 from cryofw.image.publickey import Algorithm, PublicKey
 from cryofw.image.publishedkeys import PUBLISHED_KEYS
@@ -40,13 +42,14 @@ class VerifiedImage:
     """An image whose every byte is accounted for, and the trusted key that signed it.
 
     `padded` files fill their slot; `confirmed` ones are also marked as good (image_ok), so that
-    a bootloader never reverts them: not for a rollout.
+    a bootloader never reverts them: not for a rollout. `image` is as it lies in the file.
     """
 
     image: Image
     key: PublicKey
     padded: bool
     confirmed: bool
+    body: Body = Body.PLAIN
 
 
 def verify_image(
@@ -55,6 +58,7 @@ def verify_image(
     *,
     slot_size: int | None = None,
     erased_value: int = 0xFF,
+    opener: ContentKeyOpener | None = None,
 ) -> VerifiedImage:
     """Prove that `data` is one image, whole and unchanged, signed with one of `keys`.
 
@@ -64,6 +68,7 @@ def verify_image(
         slot_size: bytes of the flash slot. A padded file must have exactly this size, and is
             refused without it; any other file must leave room for a trailer.
         erased_value: what erased flash reads as, 0xff or 0; the filler of a padded file.
+        opener: the devices' private key; without it, an encrypted image does not verify.
 
     Raises:
         ImageRejected: it must not be trusted; `why` says the reason. This includes files that
@@ -77,13 +82,15 @@ def verify_image(
     check_form(image)
     confirmed = _check_padding(image, slot_size, erased_value)
     key = _signer(image, keys)
-    if image.hash != image.digest:
+    body = body_of(image)
+    plain = opened(image, opener) if body is Body.ENCRYPTED else image
+    if plain.hash != plain.digest:
         raise ImageRejected(
             "the image is damaged",
-            why=f"its hash is {image.digest.hex()}, it claims {image.hash.hex()}",
+            why=f"its hash is {plain.digest.hex()}, it claims {plain.hash.hex()}",
         )
-    key.verify_digest(image.tlvs[2].value, image.digest)
-    return VerifiedImage(image, key, bool(image.padding), confirmed)
+    key.verify_digest(plain.tlvs[2].value, plain.digest)
+    return VerifiedImage(image, key, bool(image.padding), confirmed, body)
 
 
 def check_keys(keys: Sequence[PublicKey]) -> None:
@@ -110,16 +117,13 @@ def check_form(image: Image) -> None:
     """
     _check_flags(image)
     _check_protected(image)
-    _check_unprotected(image)
+    encryption = encryption_of(image)
+    _check_unprotected(image, encrypted=encryption is not None)
     _refuse_published(image.key_hash)
 
 
 def _check_flags(image: Image) -> None:
     flags = image.flags
-    if flags & ENCRYPTED:
-        raise ImageRejected(
-            "the image is encrypted", why="its body cannot be checked: not supported yet"
-        )
     if flags & COMPRESSED:
         raise ImageRejected("the image is compressed", why="not supported")
     if flags & ~ALL_FLAGS:
@@ -141,7 +145,7 @@ def _check_protected(image: Image) -> None:
         seen.add(tlv.type)
 
 
-def _check_unprotected(image: Image) -> None:
+def _check_unprotected(image: Image, *, encrypted: bool) -> None:
     types = [tlv.type for tlv in image.tlvs]
     for kind in types:
         _check_unprotected_type(kind)
@@ -149,12 +153,16 @@ def _check_unprotected(image: Image) -> None:
             raise ImageRejected(f"TLV {type_name(kind)} is there twice")
     if sum(kind in _SIGNATURE_TYPES for kind in types) > 1:
         raise ImageRejected("the image has two signatures")
-    if len(types) != 3 or types[:2] != [TlvType.SHA256, TlvType.KEYHASH]:
+    in_order = types[:2] == [TlvType.SHA256, TlvType.KEYHASH] and (
+        types[2:3] and types[2] in _SIGNATURE_TYPES
+    )
+    if len(types) != (4 if encrypted else 3) or not in_order:
         raise ImageRejected(
             "the image is not signed"
             if not _SIGNATURE_TYPES & set(types)
             else "The image's signature records are not as they must be",
-            why="expected hash, key hash and signature, found "
+            why="expected hash, key hash and signature"
+            f"{', then the content key' if encrypted else ''}, found "
             f"{', '.join(map(type_name, types)) or 'nothing'}",
         )
 
@@ -162,14 +170,14 @@ def _check_unprotected(image: Image) -> None:
 def _check_unprotected_type(kind: int) -> None:
     if kind in {TlvType.SHA256, TlvType.KEYHASH} or kind in _SIGNATURE_TYPES:
         return
+    if is_encryption_type(kind):
+        return  # encryption_of has judged it
     if kind == TlvType.SIG_PURE:
         why = "signatures over the image instead of its hash are not supported"
     elif kind == TlvType.PUBKEY:
         why = "whole public keys in images are not supported; sign with the key's hash"
     elif kind in {TlvType.SHA384, TlvType.SHA512}:
         why = "hashes other than SHA-256 are not supported"
-    elif is_encryption_type(kind):
-        why = "encrypted images are not supported yet"
     elif kind in _PROTECTED_TYPES or is_vendor_type(kind):
         why = "outside of the protected area anyone could have put it there (CVE-2024-32883)"
     else:

@@ -14,6 +14,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cryofw.keys.addition import with_entry
+    from cryofw.keys.encryption_key import (
+        DecryptionKey,
+        EncryptionKey,
+        load_decryption_key,
+        load_encryption_key,
+    )
     from cryofw.keys.errors import (
         Finding,
         KeyFileError,
@@ -47,6 +53,8 @@ if TYPE_CHECKING:
     from cryofw.keys.token_signer import token_public_key
 
 __all__ = [
+    "DecryptionKey",
+    "EncryptionKey",
     "FileSigner",
     "Finding",
     "KeyEntry",
@@ -68,6 +76,8 @@ __all__ = [
     "file_passphrase",
     "first_of",
     "generate_key",
+    "load_decryption_key",
+    "load_encryption_key",
     "load_file_signer",
     "load_keyring",
     "no_passphrase",
@@ -80,6 +90,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "DecryptionKey": "encryption_key",
+    "EncryptionKey": "encryption_key",
     "FileSigner": "file_signer",
     "Finding": "errors",
     "KeyEntry": "keyring",
@@ -101,6 +113,8 @@ _MODULES = {
     "file_passphrase": "passphrase",
     "first_of": "passphrase",
     "generate_key": "key_file",
+    "load_decryption_key": "encryption_key",
+    "load_encryption_key": "encryption_key",
     "load_file_signer": "file_signer",
     "load_keyring": "keyring",
     "no_passphrase": "passphrase",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from cryofw.keys.key_file import PrivateKey
     from cryofw.keys.passphrase import PassphraseSource
@@ -64,20 +65,9 @@ def load_file_signer(
 
 
 def _parse(data: bytes, path: Path, name: str, passphrase: PassphraseSource) -> PrivateKey:
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    secret = _passphrase_for(path, name, passphrase) if _is_encrypted(data) else None
-    try:
-        key = load_pem_private_key(data, secret)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        if secret is not None:
-            raise KeyFileError(
-                f"cannot open the private key {path}",
-                why="the passphrase is wrong, or the file is damaged",
-            ) from error
-        raise _no_private_key(path) from error
+    key = parse_private_key(data, path, name, passphrase)
     if not isinstance(
         key, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
     ):
@@ -86,6 +76,29 @@ def _parse(data: bytes, path: Path, name: str, passphrase: PassphraseSource) -> 
             why="it is neither ECDSA P-256, Ed25519 nor RSA",
         )
     return key
+
+
+def parse_private_key(
+    data: bytes, path: Path, name: str, passphrase: PassphraseSource
+) -> PrivateKeyTypes:
+    """Read a private key of any kind in PEM, from the content of `path`.
+
+    Raises:
+        KeyFileError: no private key in it, or no passphrase that opens it.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    secret = _passphrase_for(path, name, passphrase) if _is_encrypted(data) else None
+    try:
+        return load_pem_private_key(data, secret)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if secret is not None:
+            raise KeyFileError(
+                f"cannot open the private key {path}",
+                why="the passphrase is wrong, or the file is damaged",
+            ) from error
+        raise _no_private_key(path) from error
 
 
 def _is_encrypted(data: bytes) -> bool:

@@ -118,8 +118,17 @@ def read_public_key(path: Path) -> PublicKey:
     """Read a PEM public key.
 
     Raises:
-        KeyFileError: it is missing.
+        KeyFileError: it is missing, or holds a private key.
         ImageError: it is not the PEM of a public key that MCUboot knows.
+    """
+    return PublicKey.from_pem(read_public_pem(path))
+
+
+def read_public_pem(path: Path) -> bytes:
+    """Read the file of a public key, of whatever kind.
+
+    Raises:
+        KeyFileError: it is missing, or holds a private key.
     """
     try:
         with path.open("rb") as file:
@@ -136,7 +145,7 @@ def read_public_key(path: Path) -> PublicKey:
             f"{path} holds a private key where a public one is expected",
             hint=f"point to its public half, such as {public_half(path)}",
         )
-    return PublicKey.from_pem(data)
+    return data
 
 
 def _read_limited(data: bytes, path: Path, kind: str) -> bytes:
