@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.health.beats import BeatTest
 from cryofw.health.finding import MetricFinding, Shift
+from cryofw.health.freshness import FreshValues
 from cryofw.health.heartbeat import HeartbeatWatch, Symptom
 from cryofw.health.reading import Heartbeat, HeartbeatMissed, MetricSample, Reading
 from cryofw.health.verdict import Outcome, Verdict
@@ -36,6 +37,11 @@ class DeviceWatch:
         last_good_hash: hex hash of what ran before.
         beats_planned: heartbeats expected from the test boot to the rollout's end.
         beat_threshold: wealth at which silence is no accident; from the ledger.
+
+    Attributes:
+        after_t_s: what was measured before that moment is of another firmware or calibration.
+        pause_s: how long its calibration took in the soak, which lasts that much longer.
+        gaps: metric to the reason, for each that its latest sample had no value of.
     """
 
     contract: EvidenceContract
@@ -48,7 +54,10 @@ class DeviceWatch:
     latest_t_s: float | None = None
     heartbeats: HeartbeatWatch = field(init=False)
     samples_asked: int = 0
-    _last_sample: tuple[float, int | None] = (float("-inf"), None)
+    after_t_s: float = -math.inf
+    pause_s: float = 0.0
+    gaps: Mapping[str, str] = field(default_factory=dict)
+    _values: FreshValues = field(default_factory=FreshValues)
 
     def __post_init__(self) -> None:
         self.heartbeats = self._heartbeats(self.last_good_hash, math.inf)
@@ -63,7 +72,21 @@ class DeviceWatch:
         """The new firmware booted at `t_s` (seconds since 1970) as `boot_id`."""
         self.phase = Phase.SOAK
         self.started_t_s = self.latest_t_s = t_s
+        self.after_t_s, self.pause_s = t_s + self.contract.settle_s, 0.0
         self.heartbeats = self._heartbeats(self.new_hash, self.beat_threshold, boot_id)
+
+    @property
+    def settled(self) -> bool:
+        """The time after the boot in which nothing is judged is over."""
+        if self.started_t_s is None or self.latest_t_s is None:
+            return False
+        return self.latest_t_s >= self.started_t_s + self.contract.settle_s
+
+    def calibrated(self, t_s: float) -> None:
+        """Its calibration ended at `t_s`: what it measured before is of another one."""
+        if self.phase is Phase.SOAK:
+            self.pause_s += max(0.0, t_s - self.after_t_s)
+        self.after_t_s = max(t_s, self.after_t_s)
 
     def forget_boot(self) -> None:
         """Nobody watched for a while (a resume): the next heartbeat names the boot to stay in."""
@@ -89,22 +112,15 @@ class DeviceWatch:
                 return {}
             case MetricSample():
                 self.samples_asked += 1
-                return self._fresh(reading)
-
-    def _fresh(self, sample: MetricSample) -> Mapping[str, float]:
-        last_t_s, last_ms = self._last_sample
-        stale = sample.device_ms is not None and sample.device_ms == last_ms
-        if sample.t_s <= last_t_s or stale:
-            return {}
-        self._last_sample = (sample.t_s, sample.device_ms)
-        values = {m.name: sample.fresh(m.name) for m in self.contract.metrics}
-        return {name: value for name, value in values.items() if value is not None}
+                self.gaps = reading.gaps
+                return self._values.take(reading, self.after_t_s)
 
     @property
     def soak_complete(self) -> bool:
         """The device's uptime advanced by the soak, with enough fresh heartbeats."""
         beats = self.heartbeats
-        return beats.soaked_s >= self.contract.soak_s and beats.beats >= self.contract.min_beats
+        need_s = self.contract.soak_s + self.pause_s
+        return beats.soaked_s >= need_s and beats.beats >= self.contract.min_beats
 
     @property
     def symptom(self) -> Symptom | None:
@@ -144,13 +160,13 @@ class DeviceWatch:
         if self.started_t_s is None or self.latest_t_s is None:
             return False
         waited_s = self.latest_t_s - self.started_t_s
-        return waited_s >= self.contract.soak_s + self.contract.deadline_s
+        return waited_s >= self.contract.soak_s + self.pause_s + self.contract.deadline_s
 
     def _soak_words(self) -> str:
         beats = self.heartbeats
         return (
-            f"soaked {beats.soaked_s:.0f} of {self.contract.soak_s:.0f} s with {beats.beats} of "
-            f"at least {self.contract.min_beats} heartbeats"
+            f"soaked {beats.soaked_s:.0f} of {self.contract.soak_s + self.pause_s:.0f} s "
+            f"with {beats.beats} of at least {self.contract.min_beats} heartbeats"
         )
 
     def _passed_words(self) -> str:

@@ -124,7 +124,8 @@ def _no_baseline(state: RolloutState, device: DeviceProgress, cohort: Cohort) ->
     counts = ", ".join(f"{m} {cohort.baseline_count(device.name, m)}" for m in metrics)
     against = f" together with {', '.join(cohort.rule.controls)}" if cohort.rule.controls else ""
     why = f"no baseline: {asked} samples asked, {need} fresh needed{against}: {counts}"
-    return e.DeviceRefused(device.name, why, "see why its metrics are missing or stale")
+    gaps = "; ".join(f"{name} is {gap}" for name, gap in sorted(device.watch.gaps.items()))
+    return e.DeviceRefused(device.name, why, gaps or "see why its metrics are missing or stale")
 
 
 def has_heat_slot(state: RolloutState, device: DeviceProgress, *, back: bool = False) -> bool:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from cryofw.simulator import LabSpec
     from tests.flows.memory_room import Prepared
 
-READOUT = "readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5}"
+READOUT = "readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5, limit: 26}"
 BY_QUERY = (
-    "readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5, source: prometheus, "
+    "readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5, limit: 26, "
+    "source: prometheus, "
     "query: 'snr_db{controller=\"${controller}\"}'}"
 )
 BY_COMMAND = (
@@ -41,8 +42,10 @@ def fleet(metrics: str, *, hardware: bool = True) -> str:
     assert metrics in text
     text = text.replace("defaults:\n", f"{SERVER}defaults:\n")
     if "gain:" in metrics:
-        simulated = "readout_snr: {nominal: 27, noise: 0.05}"
-        text = text.replace(simulated, f"{simulated}, gain: {{nominal: 20, noise: 0.05}}")
+        simulated = "readout_snr: {nominal: 27, noise: 0.05, correlation: 1 s}"
+        gain = "gain: {nominal: 20, noise: 0.05, correlation: 1 s}"
+        assert simulated in text
+        text = text.replace(simulated, f"{simulated}, {gain}")
     if not hardware:
         for word in ("5a01", "5a11", "5a12"):
             text = text.replace(f', hw: "{word}"', "")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import random
 import sys
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +28,11 @@ from cryofw.health import (
     Worse,
     reading_from_json,
 )
-from cryofw.journal import Journal, MemoryDisk, MemoryStorage
+from cryofw.journal import JOURNAL_NAME, Journal, MemoryDisk, MemoryStorage
 from cryofw.rollout import (
     CheckDevice,
     Command,
+    ConfirmImage,
     Event,
     Plan,
     PlannedSource,
@@ -54,13 +57,24 @@ T0_S = EPOCH.timestamp()
 
 def measured_plan(**sources: PlannedSource) -> Plan:
     """Every device has the metrics `gain` and `snr`, those in `sources` from the lab."""
-    evidence = replace(EVIDENCE, metrics=(GAIN, SNR), sample_every_s=30, min_samples=1)
+    evidence = replace(
+        EVIDENCE,
+        metrics=(GAIN, SNR),
+        sample_every_s=30,
+        baseline_samples=40,
+        min_samples=20,
+        soak_s=1800,
+    )
     plan = a_plan()
     devices = {
         name: replace(device, evidence=evidence, sources=sources)
         for name, device in plan.devices.items()
     }
     return replace(plan, devices=devices)
+
+
+def noisy(value: float, seed: float) -> float:
+    return random.Random(seed).gauss(value, 0.01)
 
 
 @dataclass
@@ -74,12 +88,12 @@ class SlowSource:
     async def sample(
         self, controller: str, sources: Mapping[str, FromPrometheus | FromCommand]
     ) -> MetricReadings:
-        assert controller == "r1"
+        assert controller in a_plan().devices
         assert sources == {"gain": FromPrometheus("gain", 30.0)}
         asked_s = self.clock.now().timestamp()
         self.asked.append(asked_s)
         await asyncio.sleep(self.takes_s)
-        found = Observed(Freshness.FRESH, 20.0, asked_s, stamp_s=asked_s)
+        found = Observed(Freshness.FRESH, noisy(20.0, asked_s), asked_s, stamp_s=asked_s)
         return MetricReadings(asked_s, {"gain": found})
 
 
@@ -95,7 +109,7 @@ def test_a_late_answer_comes_with_a_later_sample() -> None:
     first, second, third = run_virtual(main())
     gap = {"gain": "unavailable: no answer within 24 s"}
     assert first == MetricSample(T0_S + 24, gaps=gap)
-    assert second == MetricSample(T0_S, lab={"gain": LabValue(20.0, T0_S, T0_S)})
+    assert second == MetricSample(T0_S, lab={"gain": LabValue(noisy(20.0, T0_S), T0_S, T0_S)})
     assert third == MetricSample(T0_S + 64, gaps=gap)
 
 
@@ -118,7 +132,8 @@ class QuietHands:
 
     clock: LoopClock
     lab: LabMetrics | None
-    beats: list[float] = field(default_factory=list)
+    beats: dict[str, list[float]] = field(default_factory=dict)
+    updated: set[str] = field(default_factory=set)
     samples: int = 0
 
     async def do(self, command: Command) -> Event:
@@ -128,18 +143,21 @@ class QuietHands:
             case UploadImage():
                 return e.ImageUploaded(command.device, NEW)
             case TestImage():
+                self.updated.add(command.device)
                 return e.TestBooted(command.device, NEW, self._now_s(), boot=7)
+            case ConfirmImage():
+                return e.ImageConfirmed(command.device, NEW, 7)
             case _:
-                # This test is over: nothing is judged good without the slow metric.
-                return e.DeviceRolledBack(command.device, OLD)
+                raise AssertionError(command)
 
     async def heartbeat(self, device: str) -> Heartbeat:
-        self.beats.append(self._now_s())
-        return Heartbeat(self._now_s(), NEW, 7, round((self._now_s() - T0_S) * 1000))
+        self.beats.setdefault(device, []).append(self._now_s())
+        image = NEW if device in self.updated else OLD
+        return Heartbeat(self._now_s(), image, 7, round((self._now_s() - T0_S) * 1000))
 
     async def metrics(self, device: str) -> MetricSample:
         self.samples += 1
-        return MetricSample(self._now_s(), {"snr": 25.0}, self.samples)
+        return MetricSample(self._now_s(), {"snr": noisy(25.0, self.samples)}, self.samples)
 
     async def lab_metrics(self, device: str) -> MetricSample | None:
         assert self.lab is not None
@@ -162,17 +180,19 @@ def test_a_slow_source_delays_no_heartbeat_and_hides_no_value_of_the_device() ->
         home = Home(Path("nowhere"), MemoryStorage(disk))
         with home.open_journal(clock, "anna") as journal:
             engine = an_engine(plan, journal, hands, clock, home)
-            async with asyncio.timeout(600):
-                await engine.run([e.RolloutStarted(plan.digest, NEW, "1.1.0")])
+            async with asyncio.timeout(100_000):
+                await engine.run([e.RolloutStarted(plan.digest, NEW, "1.1.0", until="rig")])
         return hands
 
     hands = run_virtual(main())
-    gaps_s = {round(b - a, 6) for a, b in zip(hands.beats, hands.beats[1:], strict=False)}
+    gaps_s = {round(b - a, 6) for a, b in pairwise(hands.beats["r1"])}
     assert gaps_s == {10.0}, "a heartbeat every ten seconds, whatever the source does"
+    kinds = [json.loads(line)["kind"] for line in disk.entries[JOURNAL_NAME].splitlines()]
+    assert "image-confirmed" in kinds
     rollout = next(name for name in disk.entries if name.endswith("readings.jsonl"))
     lines = [json.loads(line) for line in disk.entries[rollout].splitlines()]
     samples = [one for line in lines if isinstance(one := reading_from_json(line), MetricSample)]
-    assert {one.values["snr"] for one in samples} == {25.0}
+    assert all(one.values for one in samples)
     assert any(one.lab for one in samples)
     assert any(one.gaps for one in samples)
 

@@ -8,7 +8,18 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryofw.health import FreshValues, LabValue, MetricSample, reading_from_json, reading_to_json
+from cryofw.health import (
+    DeviceWatch,
+    EvidenceContract,
+    FreshValues,
+    Heartbeat,
+    LabValue,
+    MetricContract,
+    MetricSample,
+    Worse,
+    reading_from_json,
+    reading_to_json,
+)
 
 
 def test_a_stale_device_hides_no_value_of_the_lab_and_the_other_way_round() -> None:
@@ -79,3 +90,49 @@ def test_a_sample_survives_its_line() -> None:
 def test_a_line_of_a_device_alone_is_what_it_always_was() -> None:
     line = '{"t": 5.0, "m": {"snr": 25.0, "enob": null}, "ms": 11}'
     assert json.dumps(reading_to_json(reading_from_json(json.loads(line)))) == line
+
+
+def a_watch(settle_s: float = 30.0) -> DeviceWatch:
+    metrics = tuple(MetricContract(n, "dB", Worse.LOWER, 0.5, 1.5) for n in ("snr", "gain"))
+    contract = EvidenceContract(100, 300, 10, 2, 10, 20, 20, metrics, settle_s)
+    return DeviceWatch(contract, "aa", "bb")
+
+
+def test_a_watch_takes_what_was_measured_after_the_boot_and_the_calibration() -> None:
+    watch = a_watch()
+    before = MetricSample(900, {"snr": 25.0}, 1, {"gain": LabValue(3.0, 895, 895)})
+    assert watch.observe(before) == {"snr": 25.0, "gain": 3.0}
+    assert not watch.settled
+    watch.begin_soak(1000, 7)
+    late = MetricSample(1035, {"snr": 25.0}, 2, {"gain": LabValue(3.0, 1025, 1025)})
+    assert watch.observe(late) == {"snr": 25.0}, "the lab's is of a firmware that had not settled"
+    assert watch.settled
+    watch.calibrated(1080)
+    assert watch.observe(MetricSample(1079, {"snr": 25.0}, 3)) == {}
+    after = MetricSample(1090, {"snr": 25.0}, 4, {"gain": LabValue(3.0, 1079, 1079)})
+    assert watch.observe(after) == {"snr": 25.0}
+    assert watch.observe(MetricSample(1100, lab={"gain": LabValue(3.1, 1081, 1081)})) == {
+        "gain": 3.1
+    }
+
+
+def test_a_soak_lasts_longer_by_its_calibration() -> None:
+    for took_s in (0, 50):
+        watch = a_watch()
+        watch.begin_soak(1000, 7)
+        if took_s:
+            watch.calibrated(1030 + took_s)
+        done_s = next(
+            t_s
+            for t_s in range(0, 500, 10)
+            if (watch.observe(Heartbeat(1000 + t_s, "aa", 7, t_s * 1000)), watch.soak_complete)[1]
+        )
+        assert done_s == 100 + took_s
+
+
+def test_a_watch_knows_why_its_latest_sample_had_no_value() -> None:
+    watch = a_watch()
+    watch.observe(MetricSample(1, gaps={"gain": "stale: 90 s old"}))
+    assert watch.gaps == {"gain": "stale: 90 s old"}
+    watch.observe(MetricSample(2, {"snr": 25.0}, 2))
+    assert watch.gaps == {}
