@@ -101,6 +101,7 @@ def write_description(path: Path, spec: LabSpec, keys: tuple[PublicKey, ...]) ->
         indent=1,
     )
     fresh = path.with_name(f".{path.name}.new")
+    fresh.touch(0o600)  # the devices' decryption key may be in it
     fresh.write_text(text + "\n")
     fresh.replace(path)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cryofw.simulator.encryption import BodyCipher, body_cipher, is_encrypted
 from cryofw.simulator.flash import Flash, FlashArea
 from cryofw.simulator.slot_image import SlotError, SlotImage, read_slot_image
 from cryofw.simulator.spec import BootloaderConfig
@@ -69,7 +70,10 @@ class Bootloader:
         return self.swap_type() is not SwapType.REVERT
 
     def is_valid(self, index: int) -> bool:
-        """Check the image of a slot as at boot: size, flags, counter, hash, signature."""
+        """Check the image of a slot as at boot: size, flags, counter, hash, signature.
+
+        An encrypted one is decrypted first in the secondary slot, and is plain in the primary one.
+        """
         image = read_slot_image(self.slot(index))
         if isinstance(image, SlotError) or not image.header.bootable:
             return False
@@ -78,7 +82,18 @@ class Bootloader:
             return False
         if self.config.hardware_counter and (image.security_counter or 0) < self.counter.value:
             return False
-        return self.validator(area.read(0, image.size))
+        data = area.read(0, image.size)
+        if index == 1 and is_encrypted(area):
+            cipher = self._cipher(index)
+            if cipher is None:
+                return False
+            data = cipher.apply(0, data)
+        return self.validator(data)
+
+    def _cipher(self, index: int) -> BodyCipher | None:
+        """How the image of a slot is encrypted; None if it is not, or for another device."""
+        area = self.slot(index)
+        return body_cipher(area, self.config.decryption_key) if is_encrypted(area) else None
 
     def planned_swap(self) -> SwapType:
         """What `boot` would do now, an interrupted swap included."""
@@ -150,7 +165,7 @@ class Bootloader:
         log.append("I: Starting swap using move algorithm.")
         images = (read_slot_image(primary), read_slot_image(secondary))
         size = max(image.size for image in images if isinstance(image, SlotImage))
-        begin_swap(primary, secondary, wanted, size)
+        begin_swap(primary, secondary, wanted, size, (self._cipher(0), self._cipher(1)))
         finish_swap(primary, secondary)
         return wanted
 

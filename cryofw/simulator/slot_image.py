@@ -100,6 +100,12 @@ def _entries(tlv_area: bytes) -> list[tuple[int, bytes]] | None:
     return entries
 
 
+def read_tlvs(area: FlashArea, header: ImageHeader) -> list[tuple[int, bytes]]:
+    """The unprotected records of the image in a slot, type and value; none if they are broken."""
+    offset = header.header_size + header.image_size + header.protected_size
+    return _entries(_read_tlv_area(area, offset, _TLV_MAGIC) or b"") or []
+
+
 def read_slot_image(area: FlashArea) -> SlotImage | SlotError:
     """Read what the slot holds, without checking that it is valid."""
     header = parse_header(area.read(0, HEADER_SIZE))

@@ -20,11 +20,12 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class BootloaderConfig:
-    """How the bootloader was built."""
+    """How the bootloader was built; `decryption_key` is a private key in PEM, or there is none."""
 
     downgrade_prevention: bool = False
     hardware_counter: bool = False
     serial_recovery: bool = True
+    decryption_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 The primary image first moves up by one sector, from its end; then, sector by sector, the
 secondary image is copied down and the moved one over. After each step a status entry is written
 to the trailer of the primary slot. A step that is done again changes nothing, because its source
-is untouched until the next step. Source: MCUboot boot/bootutil/src/swap_move.c.
+is untouched until the next step. An encrypted image is decrypted on its way down, and encrypted
+again on its way up. Source: MCUboot boot/bootutil/src/swap_move.c.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from cryofw.simulator.trailer import (
     Flag,
     SwapType,
     erase_trailer,
+    read_ciphers,
     read_swap_size,
     read_trailer,
     status_offset,
+    write_ciphers,
     write_copy_done,
     write_image_ok,
     write_magic,
@@ -26,6 +29,7 @@ from cryofw.simulator.trailer import (
 )
 
 if TYPE_CHECKING:
+    from cryofw.simulator.encryption import BodyCipher
     from cryofw.simulator.flash import FlashArea
 
 
@@ -41,16 +45,32 @@ def _read_status(area: FlashArea, steps: int) -> int:
     return written
 
 
-def _copy_sector(source: FlashArea, source_index: int, target: FlashArea, index: int) -> None:
+def _copy_sector(
+    source: FlashArea,
+    source_index: int,
+    target: FlashArea,
+    index: int,
+    cipher: BodyCipher | None = None,
+) -> None:
     size = source.flash.sector_size
     data = source.read(source_index * size, size)
+    if cipher is not None:
+        data = cipher.apply(index * size, data)
     target.erase(index * size, size)
     if data != b"\xff" * size:
         target.program(index * size, data)
 
 
-def begin_swap(primary: FlashArea, secondary: FlashArea, swap_type: SwapType, size: int) -> None:
+def begin_swap(
+    primary: FlashArea,
+    secondary: FlashArea,
+    swap_type: SwapType,
+    size: int,
+    ciphers: tuple[BodyCipher | None, BodyCipher | None] = (None, None),
+) -> None:
     """Write down that a swap of `size` bytes begins; nothing has moved when it returns.
+
+    `ciphers` are those of the images in the primary and in the secondary slot.
 
     Until the magic of the primary slot is written, the trailer of the secondary slot alone says
     that a swap is wanted; a revert therefore first marks the old image there as permanent.
@@ -64,6 +84,7 @@ def begin_swap(primary: FlashArea, secondary: FlashArea, swap_type: SwapType, si
         write_swap_type(secondary, SwapType.REVERT)
         write_magic(secondary)
     erase_trailer(primary)
+    write_ciphers(primary, ciphers)
     write_swap_size(primary, size)
     write_swap_type(primary, swap_type)
     if swap_type is not SwapType.TEST:
@@ -81,6 +102,7 @@ def finish_swap(primary: FlashArea, secondary: FlashArea) -> None:
     sector_size = primary.flash.sector_size
     sectors = -(-read_swap_size(primary) // sector_size)
     done = _read_status(primary, 3 * sectors)
+    going_up, coming_down = read_ciphers(primary)
     for step in range(done, 3 * sectors):
         if step < sectors:
             index = sectors - step
@@ -88,9 +110,9 @@ def finish_swap(primary: FlashArea, secondary: FlashArea) -> None:
         else:
             index, copied = divmod(step - sectors, 2)
             if copied:
-                _copy_sector(primary, index + 1, secondary, index)
+                _copy_sector(primary, index + 1, secondary, index, going_up)
             else:
-                _copy_sector(secondary, index, primary, index)
+                _copy_sector(secondary, index, primary, index, coming_down)
         _write_status(primary, step)
     if read_trailer(primary).copy_done is not Flag.SET:
         write_copy_done(primary)

@@ -1,7 +1,8 @@
 """The MCUboot trailer at the end of a slot: what it says and how it is written.
 
 Layout (from the end, each field padded to 8 bytes): magic, image_ok, copy_done, swap info,
-swap size, below them the swap status entries. Source: MCUboot docs/design.md, "Image trailer".
+swap size, below them the swap status entries, and below these what is noted of encrypted images
+(MCUboot has it between the two). Source: MCUboot docs/design.md, "Image trailer".
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
+
+from cryofw.simulator.encryption import NOTE_SIZE, BodyCipher, read_note, write_note
 
 if TYPE_CHECKING:
     from cryofw.simulator.flash import FlashArea
@@ -165,7 +168,23 @@ def status_offset(area: FlashArea) -> int:
 def trailer_offset(area: FlashArea) -> int:
     """Offset of the first sector that belongs to the trailer."""
     sector_size = area.flash.sector_size
-    return status_offset(area) // sector_size * sector_size
+    return _notes_offset(area) // sector_size * sector_size
+
+
+def _notes_offset(area: FlashArea) -> int:
+    return status_offset(area) - 2 * NOTE_SIZE
+
+
+def write_ciphers(area: FlashArea, ciphers: tuple[BodyCipher | None, BodyCipher | None]) -> None:
+    """Note how the images that were in slot 0 and slot 1 before a swap are encrypted."""
+    if any(ciphers):
+        area.program(_notes_offset(area), b"".join(map(write_note, ciphers)))
+
+
+def read_ciphers(area: FlashArea) -> tuple[BodyCipher | None, BodyCipher | None]:
+    """Return what `write_ciphers` noted."""
+    notes = area.read(_notes_offset(area), 2 * NOTE_SIZE)
+    return read_note(notes[:NOTE_SIZE]), read_note(notes[NOTE_SIZE:])
 
 
 def erase_trailer(area: FlashArea) -> None:
