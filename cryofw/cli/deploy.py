@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryofw.cli.coefficientview import (
+    coefficients_option,
+    read_coefficients,
+    require_same_coefficients,
+)
 from cryofw.cli.file import read_file, refuse_existing, write_file
 from cryofw.cli.keychoice import trusted_image_keys
 from cryofw.cli.operator import operator_name
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from cryofw.fleet import Fleet
     from cryofw.image import PublicKey
     from cryofw.release import Firmware
+    from cryofw.release.coefficients import Coefficients
     from cryofw.rollout import Event, History, RolloutSummary
 
 fleet_option = click.option(
@@ -100,6 +106,7 @@ def planning_options(command: Callable[..., None]) -> Callable[..., None]:
         no_reset_option,
         no_way_back_option,
         last_good_option,
+        coefficients_option,
         fleet_option,
     ):
         command = option(command)
@@ -113,6 +120,7 @@ def prepare(
     fleet: Fleet,
     last_good: tuple[Path, ...],
     overrides: dict[str, tuple[str, ...]],
+    coefficients: Coefficients | None = None,
 ) -> Plan:
     """Verify, survey the devices, and plan; nothing is changed on any device.
 
@@ -144,6 +152,7 @@ def prepare(
         nonce=secrets.token_hex(8),
         overrides={kind: names for kind, names in overrides.items() if names},
         origin=chosen.origin,
+        coefficients=coefficients,
     )
     return make_plan(fleet, wish, running, known, quarantined)
 
@@ -177,6 +186,7 @@ def plan(
     accept_expired: tuple[str, ...],
     why: str,
     fleet_path: Path,
+    coefficients_path: Path | None,
     last_good: tuple[Path, ...],
     no_way_back: tuple[str, ...],
     no_reset_path: tuple[str, ...],
@@ -198,9 +208,10 @@ def plan(
         refuse_existing(output, force=force)
     keys = list(trusted_image_keys((), keyring).values())
     home, fleet = Home(state), load_fleet(fleet_path)
+    coefficients = read_coefficients(coefficients_path)
     chosen = choose_firmware(home, keys, image, wish, boards_of(fleet))
     overrides = _overrides(no_way_back, no_reset_path, downgrade)
-    made = prepare(home, chosen, keys, fleet, last_good, overrides)
+    made = prepare(home, chosen, keys, fleet, last_good, overrides, coefficients)
     if output is not None:
         write_file(output, made.canonical, force=force)
     if as_json:
@@ -241,6 +252,7 @@ def deploy(
     source: str | None,
     accept_expired: tuple[str, ...],
     fleet_path: Path,
+    coefficients_path: Path | None,
     last_good: tuple[Path, ...],
     no_way_back: tuple[str, ...],
     no_reset_path: tuple[str, ...],
@@ -267,6 +279,8 @@ def deploy(
         raise UsageError("give either an IMAGE, --release VERSION or --plan FILE")
     home = Home(state)
     keys = list(trusted_image_keys((), keyring).values())
+    if plan_path is not None and coefficients_path is not None:
+        raise UsageError("a plan holds its coefficients", hint="make a new plan with them")
     if plan_path is not None:
         made = parse_plan(read_file(plan_path, "plan"), str(plan_path))
         require_fresh(made.origin)
@@ -279,10 +293,12 @@ def deploy(
         chosen = choose_firmware(home, keys, image, wish, boards_of(fleet) if fleet else ())
         if summary is not None:
             made = _continued(home, summary, chosen.firmware)
+            require_same_coefficients(made, coefficients_path)
         else:
             assert fleet is not None
+            coefficients = read_coefficients(coefficients_path)
             overrides = _overrides(no_way_back, no_reset_path, downgrade)
-            made = prepare(home, chosen, keys, fleet, last_good, overrides)
+            made = prepare(home, chosen, keys, fleet, last_good, overrides, coefficients)
     _check_stage(made, stage)
     who = operator_name()
     passed_over = guard_overrides(made, override_experiment, who, why, budget=override_error_budget)

@@ -107,7 +107,8 @@ class LeaseKeeper:
             return
         # Other journals may have shown it larger tokens: nobody goes on under one that is over.
         # A living lease under a larger one is a newer run's, and taking it is refused.
-        token = self._token if held.alive else max(self._token, held.token + 1)
+        own = max(self._token, self._tokens.get(device, 0))
+        token = own if held.alive else max(own, held.token + 1)
         self._tokens[device] = token
         await driver.take_lease(self._owner, self._plan.rollout, token, self._ttl_s(device))
         self._held_since_s[device] = self._clock.monotonic()
