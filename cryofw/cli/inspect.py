@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.file import read_file
-from cryofw.cli.options import PATH, json_option
+from cryofw.cli.keychoice import content_key_opener
+from cryofw.cli.options import PATH, decryption_option, json_option
 from cryofw.cli.output import Output, Status
 from cryofw.image import inspect_image
 
@@ -19,18 +20,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("image", metavar="IMAGE", type=PATH)
+@decryption_option
 @json_option
-def inspect(image: Path, as_json: bool) -> None:
+def inspect(image: Path, decryption_key: Path | None, as_json: bool) -> None:
     """Show header, records and findings of IMAGE.
 
     This proves nothing: only `cryofw verify` checks the signature against a trusted key.
     """
-    report = inspect_image(read_file(image, "image"))
+    report = inspect_image(read_file(image, "image"), content_key_opener(decryption_key))
     output = Output()
     if as_json:
         output.json({"file": str(image), **report.as_json()})
         return
     _render(output, report)
+
+
+_HASH_NOTES = {
+    True: "",
+    False: "  (does not match the content)",
+    None: "  (of the plain firmware; --decryption-key checks it)",
+}
 
 
 def _render(output: Output, report: ImageReport) -> None:
@@ -40,7 +49,8 @@ def _render(output: Output, report: ImageReport) -> None:
         "board": report.board or "not stated",
         "security counter": "none" if counter is None else str(counter),
         "depends on": ", ".join(report.dependencies) or "nothing",
-        "hash": report.hash + ("" if report.hash_matches else "  (does not match the content)"),
+        "hash": report.hash + _HASH_NOTES[report.hash_matches],
+        "body": report.body + (f", {report.encryption}" if report.encryption else ""),
         "signature": report.signature or "none",
         "key hash": report.key_hash or "none",
         "header, body": f"{report.header_size} + {report.body_size} bytes",

@@ -22,7 +22,7 @@ from cryofw.keys import (
 )
 
 if TYPE_CHECKING:
-    from cryofw.image import PublicKey
+    from cryofw.image import ContentKeyOpener, PublicKey
 
 
 def prompted_passphrase(name: str) -> bytes | None:
@@ -120,6 +120,19 @@ def trusted_image_keys(keys: tuple[str, ...], keyring: Path) -> dict[str, Public
         names = names or [e.name for e in ring.entries.values() if e.purpose is Purpose.IMAGE]
         trusted |= {name: ring.public_key(name, Purpose.IMAGE) for name in names}
     return trusted
+
+
+def content_key_opener(path: Path | None) -> ContentKeyOpener | None:
+    """Read the devices' private key that `--decryption-key` names; None without one.
+
+    Raises:
+        KeyFileError, KeyRefused: a file that cannot be used, or that others can read.
+    """
+    if path is None:
+        return None
+    from cryofw.keys import load_decryption_key
+
+    return load_decryption_key(path, passphrase_source(None))
 
 
 def _is_path(key: str) -> bool:

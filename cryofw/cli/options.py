@@ -46,3 +46,13 @@ passphrase_option = click.option(
     type=PATH,
     help="First line is the key's passphrase. [default: CRYOFW_PASSPHRASE, or ask]",
 )
+
+decryption_option = click.option(
+    "--decryption-key",
+    "decryption_key",
+    type=PATH,
+    envvar="CRYOFW_DECRYPTION_KEY",
+    metavar="FILE",
+    show_envvar=True,
+    help="The devices' private key (PEM), for encrypted images.",
+)

@@ -7,58 +7,39 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.file import read_file, refuse_existing, write_file
+from cryofw.cli.imageshape import check_encryption, image_options
 from cryofw.cli.keychoice import image_public_key, open_image_signer, passphrase_source
 from cryofw.cli.options import PATH, force_option, json_option, keyring_option, passphrase_option
 from cryofw.cli.parameter import counter, dependencies, size, version
 from cryofw.cli.signreport import SignReport
 from cryofw.errors import BadInput, UsageError
-from cryofw.image import (
-    ImageError,
-    ImageOptions,
-    ImageRejected,
-    Payload,
-    TrailerLayout,
-    attach,
-    build_image,
-    read_payload,
-)
+from cryofw.image import ImageRejected, attach, build_image, read_payload
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Literal, TypeAlias, TypedDict, Unpack
+    from typing import Unpack
 
-    from cryofw.image import Dependency, PayloadKind, PublicKey, UnsignedImage, Version
-    from cryofw.keys import Signer
-
-    _Dependencies: TypeAlias = tuple[tuple[Dependency, ...], ...]
-
-    class _Shape(TypedDict):
-        """The options that shape the image, under ImageOptions' names; sizes in bytes."""
-
-        version: Version
-        header_size: int
-        pad_header: bool | None
-        slot_size: int | None
-        align: int
-        max_align: int | None
-        max_sectors: int
-        overwrite_only: bool
-        security_counter: int | Literal["auto"] | None
-        load_addr: int
-        rom_fixed: int | None
-        board: str | None
-        pad: bool
-        confirm: bool
-        erased_value: int
-
+    from cryofw.cli.imageshape import Dependencies, Shape
+    from cryofw.image import ImageOptions, Payload, PayloadKind, PublicKey, UnsignedImage
+    from cryofw.keys import EncryptionKey, Signer
 
 _IMAGE_MAGIC = (0x96F3B83D).to_bytes(4, "little")
 
 _KINDS: dict[str, PayloadKind] = {".hex": "hex", ".ihex": "hex", ".elf": "elf", ".axf": "elf"}
 
 
-def sign_image(payload: Payload, options: ImageOptions, signer: Signer) -> tuple[bytes, bytes]:
+def sign_image(
+    payload: Payload,
+    options: ImageOptions,
+    signer: Signer,
+    devices: EncryptionKey | None = None,
+    *,
+    clear: bool = False,
+) -> tuple[bytes, bytes]:
     """Return a signed image, whose signature has been checked, and its hash.
+
+    `devices` is the key that it is encrypted for, if `options` say that it is; `clear` leaves the
+    body plain all the same.
 
     Raises:
         ImageError: a firmware or options that make no image.
@@ -67,7 +48,8 @@ def sign_image(payload: Payload, options: ImageOptions, signer: Signer) -> tuple
     """
     unsigned = build_image(payload, options)
     signature = signer.sign(unsigned.to_sign(signer.public_key.algorithm))
-    return attach(unsigned, signer.public_key, signature), unsigned.hash
+    seal = devices.seal(options.encrypt) if devices and options.encrypt else None
+    return attach(unsigned, signer.public_key, signature, seal, clear=clear), unsigned.hash
 
 
 @click.command()
@@ -108,6 +90,13 @@ def sign_image(payload: Payload, options: ImageOptions, signer: Signer) -> tuple
     "-R", "--erased-value", type=size, default=0xFF, show_default="0xff", help="0 or 0xff."
 )
 @click.option(
+    "-E", "--encrypt", type=PATH, metavar="FILE", help="Encrypt for this public key of the devices."
+)
+@click.option(
+    "--encrypt-keylen", type=click.Choice(["128", "256"]), help="Bits of AES.  [default: 128]"
+)
+@click.option("--clear", is_flag=True, help="With --encrypt: leave it plain, for the primary slot.")
+@click.option(
     "--to-sign", type=PATH, metavar="FILE", help="Write what is to be signed elsewhere, no OUT."
 )
 @click.option(
@@ -121,12 +110,13 @@ def sign(
     key: str | None,
     keyring: Path,
     passphrase_file: Path | None,
+    encrypt: Path | None,
     to_sign: Path | None,
     signature: Path | None,
     force: bool,
     as_json: bool,
-    dependency: _Dependencies,
-    **shape: Unpack[_Shape],
+    dependency: Dependencies,
+    **shape: Unpack[Shape],
 ) -> None:
     """Sign the firmware IN (.bin, .hex or .elf) and write the MCUboot image OUT.
 
@@ -135,8 +125,12 @@ def sign(
     For a key that this computer cannot reach: first `cryofw sign IN --to-sign FILE ...`, then
     sign FILE where the key is, then the same command with OUT and `--signature FILE2` instead.
     Both need only the public key.
+
+    An encrypted image is for devices whose bootloader has the private half of --encrypt; hash and
+    signature are those of the plain one. --clear makes the file for a programmer instead.
     """
     target = _target(output, to_sign, signature)
+    check_encryption(encrypt, shape)
     refuse_existing(target, force=force)
     payload = read_payload(read_file(firmware, "firmware"), _kind(firmware))
     if payload.data.startswith(_IMAGE_MAGIC):
@@ -145,21 +139,27 @@ def sign(
             why="it begins with the magic of an image header",
             hint="sign the firmware that it was made of",
         )
-    options = _image_options(payload, dependency, shape)
-    report = SignReport(target, options, as_json)
+    options = image_options(payload, dependency, shape, encrypted=encrypt is not None)
+    devices = _encryption_key(encrypt)
+    clear = shape["clear"]
+    report = SignReport(target, options, as_json, devices, clear)
     if to_sign is None and signature is None:
         signer = open_image_signer(key, keyring, passphrase_source(passphrase_file))
-        data, digest = sign_image(payload, options, signer)
+        if devices:
+            devices.require_fit(signer.public_key.algorithm)
+        data, digest = sign_image(payload, options, signer, devices, clear=clear)
         write_file(target, data, force=force)
         report.signed(len(data), digest, signer.name, signer.public_key)
         return
     public = image_public_key(key, keyring)
+    if devices:
+        devices.require_fit(public.algorithm)
     unsigned = build_image(payload, options)
     if signature is None:
         write_file(target, unsigned.to_sign(public.algorithm), force=force)
         report.to_sign(unsigned, public)
         return
-    data = _with_signature(unsigned, public, signature)
+    data = _with_signature(unsigned, public, signature, devices, clear=clear)
     write_file(target, data, force=force)
     report.signed(len(data), unsigned.hash, key or public.key_hash.hex()[:16], public)
 
@@ -182,9 +182,27 @@ def _target(output: Path | None, to_sign: Path | None, signature: Path | None) -
     return output
 
 
-def _with_signature(unsigned: UnsignedImage, public: PublicKey, path: Path) -> bytes:
+def _encryption_key(path: Path | None) -> EncryptionKey | None:
+    if path is None:
+        return None
+    from cryofw.keys import load_encryption_key
+
+    return load_encryption_key(path)
+
+
+def _with_signature(
+    unsigned: UnsignedImage,
+    public: PublicKey,
+    path: Path,
+    devices: EncryptionKey | None,
+    *,
+    clear: bool,
+) -> bytes:
+    signature = read_file(path, "signature")
+    bits = unsigned.options.encrypt
+    seal = devices.seal(bits) if devices and bits else None
     try:
-        return attach(unsigned, public, read_file(path, "signature"))
+        return attach(unsigned, public, signature, seal, clear=clear)
     except ImageRejected as error:
         raise ImageRejected(
             error.what,
@@ -193,33 +211,6 @@ def _with_signature(unsigned: UnsignedImage, public: PublicKey, path: Path) -> b
             or "it belongs to other bytes, another key, or another format: give "
             "the options that --to-sign had, and sign as it said",
         ) from error
-
-
-def _image_options(payload: Payload, dependency: _Dependencies, shape: _Shape) -> ImageOptions:
-    pad_header = shape["pad_header"]
-    if pad_header is None:
-        pad_header = any(payload.data[: shape["header_size"]])
-    try:
-        trailer = TrailerLayout(
-            shape["align"], shape["max_align"], shape["max_sectors"], shape["overwrite_only"]
-        )
-        return ImageOptions(
-            version=shape["version"],
-            header_size=shape["header_size"],
-            pad_header=pad_header,
-            slot_size=shape["slot_size"],
-            trailer=trailer,
-            security_counter=shape["security_counter"],
-            dependencies=tuple(each for group in dependency for each in group),
-            load_addr=shape["load_addr"],
-            rom_fixed=shape["rom_fixed"],
-            board=shape["board"],
-            pad=shape["pad"],
-            confirm=shape["confirm"],
-            erased_value=shape["erased_value"],
-        )
-    except ImageError as error:
-        raise UsageError(error.what, why=error.why, hint=error.hint) from error
 
 
 def _kind(path: Path) -> PayloadKind:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryofw.image import ImageOptions, PublicKey, UnsignedImage
+    from cryofw.keys import EncryptionKey
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class SignReport:
     path: Path
     options: ImageOptions
     as_json: bool
+    devices: EncryptionKey | None = None
+    clear: bool = False
 
     def signed(self, size: int, digest: bytes, name: str, public: PublicKey) -> None:
         """Report an image of `size` bytes."""
@@ -31,6 +34,14 @@ class SignReport:
         output.status(Status.OK, "signed", f"{self.path}  {self.options.version}, {size} bytes")
         output.line(f"  hash {digest.hex()}")
         output.line(f"  key  {name} ({public.algorithm}, {public.key_hash.hex()[:16]})")
+        if self.devices and self.clear:
+            output.line("  plain, but marked for encryption: for a programmer, not for a rollout")
+        elif self.devices:
+            output.line(f"  encrypted, {self._encryption(self.devices)}")
+
+    def _encryption(self, devices: EncryptionKey) -> str:
+        bits = self.options.encrypt
+        return f"aes-{bits}, {devices.wrap} for key {devices.fingerprint.hex()[:16]}"
 
     def to_sign(self, unsigned: UnsignedImage, public: PublicKey) -> None:
         """Report the bytes that are to be signed, and how OpenSSL signs them."""
@@ -61,6 +72,8 @@ class SignReport:
             },
             "security_counter": self.options.counter,
             "board": self.options.board,
+            "encryption": self._encryption(self.devices) if self.devices else None,
+            "clear": self.clear,
         }
 
 

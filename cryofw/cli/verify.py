@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.file import read_file
-from cryofw.cli.keychoice import trusted_image_keys
-from cryofw.cli.options import PATH, json_option, keyring_option
+from cryofw.cli.keychoice import content_key_opener, trusted_image_keys
+from cryofw.cli.options import PATH, decryption_option, json_option, keyring_option
 from cryofw.cli.output import Output, Status
 from cryofw.cli.parameter import size
-from cryofw.image import verify_image
+from cryofw.image import Body, verify_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "-R", "--erased-value", type=size, default=0xFF, show_default="0xff", help="0 or 0xff."
 )
+@decryption_option
 @json_option
 def verify(
     image: Path,
@@ -39,13 +40,21 @@ def verify(
     keyring: Path,
     slot_size: int | None,
     erased_value: int,
+    decryption_key: Path | None,
     as_json: bool,
 ) -> None:
-    """Check that IMAGE is whole and signed with a trusted key. Exit code 4 if not."""
+    """Check that IMAGE is whole and signed with a trusted key. Exit code 4 if not.
+
+    The signature of an encrypted image covers its plain firmware: it takes --decryption-key.
+    """
     data = read_file(image, "image")
     trusted = trusted_image_keys(keys, keyring)
     verified = verify_image(
-        data, list(trusted.values()), slot_size=slot_size, erased_value=erased_value
+        data,
+        list(trusted.values()),
+        slot_size=slot_size,
+        erased_value=erased_value,
+        opener=content_key_opener(decryption_key),
     )
     name = next(name for name, key in trusted.items() if key == verified.key)
     output = Output()
@@ -65,12 +74,18 @@ def verify(
                 "board": verified.image.board,
                 "padded": verified.padded,
                 "confirmed": verified.confirmed,
+                "body": verified.body.value,
             }
         )
         return
     output.status(Status.OK, "verified", f"{image}  {verified.image.version}")
     output.line(f"  hash {verified.image.hash.hex()}")
     output.line(f"  key  {name} ({verified.key.algorithm}, {verified.key.key_hash.hex()[:16]})")
+    if verified.body is Body.ENCRYPTED:
+        output.line("  encrypted; decrypted to check it")
+    if verified.body is Body.CLEAR:
+        note = "marked for encryption, but plain; for a programmer, not for a rollout"
+        output.status(Status.WARNING, "clear", note)
     if verified.confirmed:
         note = "a bootloader never reverts it; for a programmer, not for a rollout"
         output.status(Status.WARNING, "confirmed", note)

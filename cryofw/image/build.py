@@ -12,7 +12,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryofw.image import tlv as tlvs_module
-from cryofw.image.encryption import BLOCK_SIZE, apply_keystream
 from cryofw.image.errors import ImageError, ImageRejected
 from cryofw.image.header import HEADER_SIZE, Header, HeaderFlag
 from cryofw.image.publickey import Algorithm
@@ -140,11 +139,15 @@ def _whole_blocks(firmware: bytes, options: ImageOptions) -> bytes:
     """With encryption, header and body fill whole AES blocks, as imgtool has it."""
     if options.encrypt is None:
         return firmware
+    from cryofw.image.encryption import BLOCK_SIZE
+
     size = len(firmware) + (options.header_size if options.pad_header else 0)
     return firmware + bytes(-size % BLOCK_SIZE)
 
 
 def _encrypted(region: bytes, seal: Seal, options: ImageOptions) -> bytes:
+    from cryofw.image.encryption import apply_keystream
+
     start = options.header_size
     end = len(region) - Header.decode(region).protected_size
     body = apply_keystream(seal.content_key, region[start:end])
