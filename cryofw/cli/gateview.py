@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.cli.output import Status
 from cryofw.engine.backtest import hours
+from cryofw.engine.tune import HELD
 from cryofw.health.backtest_summary import (
     by_wave,
     false_by_stream,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from cryofw.health.backtest_summary import Detection, Share, WaveCount
 
 _SHOWN = 5
-_OPEN_SHARE = 0.05
 _KINDS = {
     StreamKind.SHIFT: "shift of one device",
     StreamKind.POOLED: "shift of a stage together",
@@ -38,8 +38,8 @@ _KINDS = {
 def show_backtest(output: Output, fleet: Fleet, result: Backtest) -> None:
     """For people."""
     false, held = false_share(result.rollouts), held_share(result.rollouts)
-    status = Status.OK
-    if false.interval[0] > result.false_rollback or held.count > _OPEN_SHARE * held.total:
+    status = Status.WARNING if result.absent_devices or result.absent_metrics else Status.OK
+    if false.interval[0] > result.false_rollback or held.interval[0] > HELD:
         status = Status.WARNING
     output.status(status, "backtest", sentence(fleet, result))
     output.line()
@@ -54,8 +54,9 @@ def sentence(fleet: Fleet, result: Backtest) -> str:
     """All of it in one sentence."""
     false, held = false_share(result.rollouts), held_share(result.rollouts)
     text = (
-        f"with this fleet.yaml, of {false.total} rollouts replayed on healthy data, {false.count} "
-        f"would have been rolled back by mistake ({at_most(false)}), {held.count} held"
+        f"with this fleet.yaml, of {false.total} rollouts replayed on healthy data"
+        f"{_part(fleet, result)}, {false.count} would have been rolled back by mistake "
+        f"({at_most(false)}), {held.count} held"
     )
     seen = _most_telling(result)
     if seen is None:
@@ -66,6 +67,16 @@ def sentence(fleet: Fleet, result: Backtest) -> str:
         return f"{text}; {what} would not be seen on {seen.stage}"
     when = f"{hours(seen.median_s)} on {seen.stage} ({seen.found.count} of {seen.found.total})"
     return f"{text}; {what} would be seen in a median of {when}"
+
+
+def _part(fleet: Fleet, result: Backtest) -> str:
+    """How much of the fleet was recorded, unless all of it was."""
+    if not result.absent_devices and not result.absent_metrics:
+        return ""
+    devices, metrics = len(result.devices), len(_units(fleet))
+    there = metrics - len(result.absent_metrics)
+    everybody = devices + len(result.absent_devices)
+    return f" ({devices} of {everybody} devices, {there} of {metrics} metrics)"
 
 
 def _most_telling(result: Backtest) -> Detection | None:

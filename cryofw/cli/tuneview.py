@@ -46,8 +46,8 @@ def _head(fleet: Fleet, tuning: Tuning) -> list[str]:
         found.append(f"as it is: {_ended(*tuning.before)}")
     found.append(f"with this: {_ended(*tuning.after)}")
     if not tuning.passes:
-        found.append("still more than one in twenty is held or rolled back: nothing that was tried")
-        found.append("is enough; `cryofw gate backtest` shows which metric it is, and when")
+        found.append("still too many are held or rolled back: nothing that was tried is enough")
+        found.append("`cryofw gate backtest` shows which metric it is, and when")
     found.append(f"put it into {fleet.source_path}: mappings by key, stages by name")
     if tuning.overridden:
         found.append(f"settings of their own have {', '.join(tuning.overridden)}")

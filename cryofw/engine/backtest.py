@@ -170,7 +170,7 @@ class Backtester:
         total = 2 * len(healthy)
         rollouts = [one for part in self._played(healthy, tell, 0, total) for one in part]
         if len(rollouts) < FEWEST:
-            raise self.too_short(len(rollouts))
+            raise self._too_short(len(rollouts))
         noise = noise_of(rollouts)
         scenarios = self._scenarios(shifts, noise)
         most = math.ceil(min(_SHIFTED, len(rollouts)) / len(healthy))
@@ -199,7 +199,7 @@ class Backtester:
             jobs = self._jobs_of({}, math.ceil(most / len(jobs)))
         rollouts = [one for part in self._played(jobs) for one in part]
         if len(rollouts) < FEWEST:
-            raise self.too_short(len(rollouts))
+            raise self._too_short(len(rollouts))
         return rollouts
 
     def _check_shift(self, metric: str, values: Sequence[float]) -> None:
@@ -269,8 +269,7 @@ class Backtester:
             jobs = 1 if small else os.cpu_count() or 1
         return replay_pieces(pieces, jobs, lambda done: tell(before + done, total))
 
-    def too_short(self, count: int) -> RecordingTooShort:
-        """The error when only `count` rollouts fit."""
+    def _too_short(self, count: int) -> RecordingTooShort:
         recorded_s = self._recording.end_s - self._recording.start_s
         return RecordingTooShort(
             f"{self._recording.source} is too short for a backtest",

@@ -11,12 +11,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cryofw.engine.backtest import Backtester, RecordingTooShort
+from cryofw.engine.replayed_plan import false_rollback_of
 from cryofw.fleet import Fleet, parse_fleet
 from cryofw.fleet.document import read_document
 from cryofw.fleet.quantity import duration_text
 from cryofw.fleet.settings import at_path
 from cryofw.health.backtest_summary import Share, false_share, held_share
-from cryofw.health.tuning import BASELINES, Proposal, StagePlan, measure, propose
+from cryofw.health.tuning import (
+    BASELINES,
+    Measured,
+    Proposal,
+    StagePlan,
+    measure,
+    propose,
+)
 from cryofw.rollout.planner import evidence_of
 
 if TYPE_CHECKING:
@@ -29,7 +37,8 @@ if TYPE_CHECKING:
 MEASURED_WITH = 100
 """Baseline samples with which noise is measured: fewer tell little about autocorrelation."""
 _TRIED = 60  # rollouts to try a proposal on
-_HELD = 0.05
+HELD = 0.05
+"""Share of healthy rollouts that may be held."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class Tuning:
         proposal: what to ask for, with reasons.
         before: (rolled back, held) with fleet.yaml as it is; None when its rollouts do not fit.
         after: the same with the proposal.
-        passes: at most one healthy rollout in twenty is held with it.
+        passes: the data do not say that too many would go back, or more than 5 % be held.
         overridden: controllers that keep settings of their own.
     """
 
@@ -74,55 +83,102 @@ def tune(
     """
     fleet = parse_fleet(text, name)
     tell("measuring the noise")
-    first = Backtester(fleet, recording, seed=seed, jobs=jobs)
     now = max(one.calibration.baseline_samples for one in fleet.controllers)
-    metrics = _contracts(fleet)
-    with_now = _replayed(first)
-    ample, rollouts = now, with_now
+    first = Backtester(fleet, recording, seed=seed, jobs=jobs)
+    as_it_is = _replayed(first)
+    ample, rollouts = now, as_it_is
     if now < MEASURED_WITH:
         wider = _with_baseline(text, name, MEASURED_WITH)
         longer = _replayed(Backtester(wider, recording, seed=seed, jobs=jobs))
-        if longer is not None:
+        if isinstance(longer, list):
             ample, rollouts = MEASURED_WITH, longer
-    if rollouts is None:
-        raise first.too_short(0)
+    if isinstance(rollouts, RecordingTooShort):
+        raise rollouts
     measured = measure(rollouts, ample)
-    stages = _stages(fleet, first.shift_threshold)
-    shared = at_path(read_document(text, name).value, ("defaults", "calibration", "metrics"))
-    tried: list[tuple[Proposal, Fleet, tuple[Share, Share]]] = []
-    for baseline in BASELINES:
-        tell(f"trying {baseline} baseline samples")
-        proposal = _of_defaults(propose(metrics, stages, measured, now, baseline), shared)
+    proposals = _proposals(text, name, fleet, now, measured, first.shift_threshold)
+    tried: list[_Tried] = []
+    for proposal in proposals:
+        tell(f"trying {proposal.baseline_samples.proposed:g} baseline samples")
         candidate = parse_merged(text, name, fragment(proposal))
         result = _replayed(Backtester(candidate, recording, seed=seed, jobs=jobs))
-        if result is None:
-            break
-        tried.append((proposal, candidate, (false_share(result), held_share(result))))
-        if _passes(tried[-1][2]):
-            break
+        if isinstance(result, list):
+            tried.append(_Tried(proposal, candidate, _shares(result)))
+            if tried[-1].passes:
+                break
+        else:
+            too_short = result
     if not tried:
-        raise first.too_short(0)
-    proposal, candidate, after = min(tried, key=lambda one: (not _passes(one[2]), _rank(one[2])))
-    before = None if with_now is None else (false_share(with_now), held_share(with_now))
-    return Tuning(proposal, before, after, _passes(after), _overridden(candidate, proposal))
+        raise too_short
+    best = min(tried, key=lambda one: one.rank)
+    before = _shares(as_it_is) if isinstance(as_it_is, list) else None
+    proposal = _explained(best, tried)
+    return Tuning(proposal, before, best.shares, best.passes, _overridden(best.fleet, proposal))
 
 
-def _replayed(backtester: Backtester) -> list[RolloutReplay] | None:
-    """None when too few rollouts fit."""
+@dataclass(frozen=True)
+class _Tried:
+    proposal: Proposal
+    fleet: Fleet
+    shares: tuple[Share, Share]
+
+    @property
+    def passes(self) -> bool:
+        """The data do not say that too many go back or are held."""
+        false, held = self.shares
+        allowed = false_rollback_of(self.fleet)
+        return false.interval[0] <= allowed and held.interval[0] <= HELD
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """The best first."""
+        false, held = self.shares
+        return not self.passes, (false.count + held.count) / false.total
+
+
+def _shares(rollouts: list[RolloutReplay]) -> tuple[Share, Share]:
+    return false_share(rollouts), held_share(rollouts)
+
+
+def _proposals(
+    text: str,
+    name: str,
+    fleet: Fleet,
+    now: int,
+    measured: Mapping[str, Mapping[str, Measured]],
+    threshold: float,
+) -> list[Proposal]:
+    """Worth trying, the least evidence first; those that raise a reject come last."""
+    metrics, stages = _contracts(fleet), _stages(fleet, threshold)
+    shared = at_path(read_document(text, name).value, ("defaults", "calibration", "metrics"))
+    every = [
+        _of_defaults(propose(metrics, stages, measured, now, baseline), shared)
+        for baseline in BASELINES
+    ]
+    seeing = [one for one in every if not one.blind] or every[-1:]
+    return sorted(seeing, key=lambda one: one.gives_way)
+
+
+def _explained(best: _Tried, tried: list[_Tried]) -> Proposal:
+    """With what became of less evidence as the reason."""
+    change = best.proposal.baseline_samples
+    worse = [one for one in tried if one.proposal.baseline_samples.proposed < change.proposed]
+    if not worse:
+        return best.proposal
+    less = worse[-1]
+    false, held = less.shares
+    why = (
+        f"with {less.proposal.baseline_samples.proposed:g}, of {false.total} healthy rollouts "
+        f"{false.count} went back and {held.count} were held"
+    )
+    return replace(best.proposal, baseline_samples=replace(change, why=why))
+
+
+def _replayed(backtester: Backtester) -> list[RolloutReplay] | RecordingTooShort:
+    """The rollouts, or why there are too few."""
     try:
         return backtester.healthy(_TRIED)
-    except RecordingTooShort:
-        return None
-
-
-def _passes(shares: tuple[Share, Share]) -> bool:
-    false, held = shares
-    return not false.count and held.count <= _HELD * held.total
-
-
-def _rank(shares: tuple[Share, Share]) -> float:
-    false, held = shares
-    return (false.count + held.count) / false.total
+    except RecordingTooShort as error:
+        return error
 
 
 def _contracts(fleet: Fleet) -> dict[str, MetricContract]:

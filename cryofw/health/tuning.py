@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
-from cryofw.health.sight import sight
+from cryofw.health.sight import Sight, sight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -79,12 +79,19 @@ class Proposal:
         baseline_samples: for all devices.
         margins: metric to its margin; rejects likewise.
         soaks: stage to its soak in seconds.
+        blind: metrics of which no shift at all would be seen in some stage.
     """
 
     baseline_samples: Change
     margins: Mapping[str, Change]
     rejects: Mapping[str, Change]
     soaks: Mapping[str, Change]
+    blind: tuple[str, ...] = ()
+
+    @property
+    def gives_way(self) -> bool:
+        """Some reject is raised: less evidence than this would be needed to see it."""
+        return any(one.proposed > one.now for one in self.rejects.values())
 
 
 def measure(
@@ -151,24 +158,19 @@ def propose(
     soaks = {
         stage.name: _soak(stage, raised, measured.get(stage.name, {}), baseline) for stage in stages
     }
-    rejects = {
-        name: _reject(
-            one,
-            {
-                stage.name: (stage, measured[stage.name][name], soaks[stage.name].proposed)
-                for stage in stages
-                if name in measured.get(stage.name, {})
-            },
-            baseline,
-        )
-        for name, one in raised.items()
-    }
+    seen = {name: _seen(name, stages, measured, soaks, baseline) for name in metrics}
+    rejects = {name: _reject(one, seen[name]) for name, one in raised.items()}
+    blind = tuple(
+        name
+        for name, sights in seen.items()
+        if any(sight.finds is None or sight.clears is None for _, _, sight in sights)
+    )
     why = (
         "the fewest with which healthy rollouts pass"
         if baseline != now
         else "enough: healthy rollouts pass"
     )
-    return Proposal(Change(now, baseline, why), margins, rejects, soaks)
+    return Proposal(Change(now, baseline, why), margins, rejects, soaks, blind)
 
 
 def _margin(metric: MetricContract, measured: Mapping[str, Mapping[str, Measured]]) -> Change:
@@ -216,27 +218,37 @@ def _refused(
     return seen.refusal(metric, one.noise)
 
 
-def _reject(
-    metric: MetricContract,
-    stages: Mapping[str, tuple[StagePlan, Measured, float]],
+def _seen(
+    metric: str,
+    stages: Sequence[StagePlan],
+    measured: Mapping[str, Mapping[str, Measured]],
+    soaks: Mapping[str, Change],
     baseline: int,
-) -> Change:
-    needed, where = 0.0, ""
-    for name, (stage, one, soak_s) in stages.items():
-        seen = sight(baseline, stage.samples(soak_s), stage.threshold, one.rho)
-        shift = seen.smallest_shift(metric, one.noise)
-        if shift is None or seen.clears is None:
-            why = f"{name} sees no shift at all: ask for more samples, or less often"
+) -> list[tuple[str, Measured, Sight]]:
+    """What each stage sees of a metric with the soak that is proposed."""
+    found = []
+    for stage in stages:
+        one = measured.get(stage.name, {}).get(metric)
+        if one is not None:
+            samples = stage.samples(soaks[stage.name].proposed)
+            found.append((stage.name, one, sight(baseline, samples, stage.threshold, one.rho)))
+    return found
+
+
+def _reject(metric: MetricContract, seen: Sequence[tuple[str, Measured, Sight]]) -> Change:
+    needed, why = 0.0, "not in the recording"
+    for stage, one, sees in seen:
+        shift = sees.smallest_shift(metric, one.noise)
+        if shift is None or sees.clears is None:
+            why = f"{stage} sees no shift at all: its noise is too slow for so few samples"
             return Change(metric.reject, max(metric.reject, round_up(1.5 * metric.margin)), why)
-        if max(shift, seen.clears * one.noise) > needed:
-            needed, where = max(shift, seen.clears * one.noise), name
-    if not where:
-        return Change(metric.reject, metric.reject, "not in the recording")
-    why = f"with {stages[where][1].noise:.2g} {metric.unit} of noise, {where} sees {needed:.3g}"
-    if needed < metric.reject and metric.margin < metric.reject:
-        return Change(metric.reject, metric.reject, f"{why} {metric.unit} in 90 % of cases")
-    raised = round_up(max(needed, 1.5 * metric.margin))
-    return Change(metric.reject, raised, f"{why} {metric.unit} and no less in 90 % of cases")
+        if (least := max(shift, sees.clears * one.noise)) > needed:
+            needed = least
+            why = f"with {one.noise:.2g} {metric.unit} of noise, {stage} sees {least:.3g}"
+            why = f"{why} {metric.unit} in 90 % of cases"
+    if needed <= metric.reject and metric.margin < metric.reject:
+        return Change(metric.reject, metric.reject, why)
+    return Change(metric.reject, round_up(max(needed, 1.5 * metric.margin)), f"{why}, no less")
 
 
 def round_up(value: float) -> float:

@@ -132,7 +132,7 @@ def test_healthy_data_are_told_from_shifted_ones(day: Recording) -> None:
     for one in result.shifted[0][1]:
         assert one.found.count >= one.found.total - 1, "a baseline may look too slow to judge"
         assert one.missed == 0
-        assert 60 <= (one.median_s or 0) <= 300
+        assert 30 <= (one.median_s or 0) <= 300
 
 
 def test_the_number_of_processes_changes_nothing(day: Recording) -> None:
