@@ -15,16 +15,13 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from cryofw.health.blocks import autocorrelation
 from cryofw.health.drift_blocks import (
     LEAST_BASELINE,
-    BlockGrid,
     DriftSeries,
-    candidate_lengths,
-    is_independent,
     is_unsteady,
 )
 from cryofw.health.drift_evidence import Course, follow
+from cryofw.health.drift_neighbours import Neighbours
 from cryofw.health.drift_onset import Beginning, estimate_beginning, slope
 from cryofw.health.drift_verdict import DAY_S, Drift, DriftFinding, DriftRule, DriftVerdict
 
@@ -52,8 +49,7 @@ def look_for_drift(
     Returns:
         a verdict for each device, and one for the cryostat when it has two or more.
     """
-    search = _Search(cryostat, metric, members, rule)
-    return search.run() if search.choose_grid() else search.nothing_judged()
+    return _Search(cryostat, metric, members, rule).run()
 
 
 class _Search:
@@ -64,76 +60,14 @@ class _Search:
     ) -> None:
         self._cryostat, self._metric, self._rule = cryostat, metric, rule
         self._members = members
-        self._grid = BlockGrid(math.nan, 0, 0, 0)
-        self._blocks: dict[str, dict[int, float]] = {}
-        self._centred: dict[str, dict[int, float]] = {}
-        self._unsteady: set[str] = set()
-
-    def choose_grid(self) -> bool:
-        """The shortest blocks that no longer resemble each other in the baseline."""
-        rule = self._rule
-        for length in candidate_lengths(self._members, rule.start_s, rule.judged_s, rule.end_s):
-            self._grid = BlockGrid.over(length, rule.start_s, rule.judged_s, rule.end_s)
-            self._fill()
-            self._leave_out_unsteady()
-            if 2 * len(self._unsteady) > len(self._centred):
-                continue
-            still = self._still
-            streams = [self._against(name, still) for name in sorted(still)]
-            if len(still) > 1:
-                streams.append(self._middle(still))
-            if is_independent([base for one in streams if (base := self._baseline_of(one))]):
-                return True
-        return False
-
-    @property
-    def _still(self) -> set[str]:
-        return {*self._centred} - self._unsteady
-
-    def _leave_out_unsteady(self) -> None:
-        """Who drifts in the baseline already moves the median of the others: the worst first."""
-        self._unsteady = set()
-        while still := self._still:
-            bases = {name: self._baseline_of(self._against(name, still)) for name in sorted(still)}
-            worst = max(bases, key=lambda name: autocorrelation(bases[name]))
-            if not is_unsteady(bases[worst]):
-                break
-            self._unsteady.add(worst)
-
-    def _fill(self) -> None:
-        self._blocks, self._centred = {}, {}
-        for name, series in self._members.items():
-            interval_s = series.interval_s(self._rule.start_s, self._rule.judged_s)
-            if math.isnan(interval_s):
-                continue
-            blocks = self._grid.blocks(series, interval_s)
-            self._blocks[name] = blocks
-            if len(base := self._baseline_of(blocks)) >= LEAST_BASELINE:
-                centre = median(base)
-                self._centred[name] = {index: v - centre for index, v in blocks.items()}
-
-    def _baseline_of(self, blocks: Mapping[int, float]) -> list[float]:
-        return [blocks[index] for index in sorted(blocks) if index < self._grid.judged]
-
-    def _middle(self, names: set[str]) -> dict[int, float]:
-        """The median over `names`, of each block that at least half of them have."""
-        rows: dict[int, list[float]] = {}
-        for name in sorted(names):
-            for index, value in self._centred[name].items():
-                rows.setdefault(index, []).append(value)
-        return {index: median(row) for index, row in rows.items() if 2 * len(row) >= len(names)}
-
-    def _against(self, device: str, names: set[str]) -> dict[int, float]:
-        """`device` less the median of the others of `names`; as it is when there are none."""
-        others = names - {device}
-        if not others:
-            return self._centred[device]
-        middle = self._middle(others)
-        return {i: v - middle[i] for i, v in self._centred[device].items() if i in middle}
+        self._room = Neighbours(members, rule)
+        self._is_judged = self._room.choose_grid()
 
     def run(self) -> list[DriftVerdict]:
         """All verdicts; drifters are taken out of the median one by one."""
-        still, found = self._still, dict[str, DriftVerdict]()
+        if not self._is_judged:
+            return self._nothing_judged()
+        still, found = self._room.still, dict[str, DriftVerdict]()
         while True:
             judged = {name: self._judge(name, still) for name in sorted(still)}
             drifting = [one for one in judged.values() if one.finding is DriftFinding.DRIFTS]
@@ -154,14 +88,14 @@ class _Search:
         neighbours = tuple(sorted(names - {device}))
         why = "" if neighbours else "no neighbour to tell it from a drift that all share"
         verdict = replace(verdict, neighbours=neighbours, why=why)
-        return self._follow(verdict, self._against(device, names), self._centred[device])
+        return self._follow(verdict, self._room.against(device, names), self._room.centred[device])
 
     def _judge_shared(self, names: set[str]) -> DriftVerdict | None:
         if len(names) < 2:
             return None
-        middle = self._middle(names)
+        middle = self._room.middle(names)
         verdict = DriftVerdict(
-            self._cryostat, "", self._metric, DriftFinding.STEADY, block_s=self._grid.length_s,
+            self._cryostat, "", self._metric, DriftFinding.STEADY, block_s=self._room.grid.length_s,
             neighbours=tuple(sorted(names)),
         )  # fmt: skip
         return self._follow(verdict, middle, middle)
@@ -170,7 +104,7 @@ class _Search:
         self, verdict: DriftVerdict, stream: Mapping[int, float], own: Mapping[int, float]
     ) -> DriftVerdict:
         """Judge `stream`, block index to value; `own` is the same without neighbours."""
-        grid, rule = self._grid, self._rule
+        grid, rule = self._room.grid, self._rule
         indices = sorted(stream)
         values = [stream[index] for index in indices]
         count = sum(index < grid.judged for index in indices)
@@ -185,7 +119,7 @@ class _Search:
         if course.alarm is not None:
             drift = self._drift(indices, values, count, course, own)
             return replace(verdict, finding=DriftFinding.DRIFTS, drift=drift)
-        if reason := self._thin(indices, blocks, planned):
+        if reason := self._thin(indices, blocks, planned) or _frozen(own, planned):
             return replace(verdict, finding=DriftFinding.NOT_JUDGED, why=reason)
         return verdict
 
@@ -193,9 +127,9 @@ class _Search:
         """Why too little is there to call it steady; empty when there is enough."""
         if blocks < max(_LEAST_JUDGED, _COVERED * planned):
             return f"only {blocks} of {planned} blocks after the baseline have enough data"
-        silent = self._grid.end - 1 - indices[-1]
+        silent = self._room.grid.end - 1 - indices[-1]
         if silent > max(2.0, _SILENT * planned):
-            days = silent * self._grid.length_s / DAY_S
+            days = silent * self._room.grid.length_s / DAY_S
             return f"no drift until then, but silent for the last {days:.2g} days"
         return ""
 
@@ -207,7 +141,7 @@ class _Search:
         course: Course,
         own: Mapping[int, float],
     ) -> Drift:
-        length_s = self._grid.length_s
+        length_s = self._room.grid.length_s
         assert course.alarm is not None
         days = [index * length_s / DAY_S for index in indices]
         began = estimate_beginning(days, values, course.alarm)
@@ -232,7 +166,7 @@ class _Search:
         series, rule = self._members[name], self._rule
         points = [t for t in series.times if rule.start_s <= t < rule.end_s]
         usable = len(series.between(rule.start_s, rule.end_s))
-        length_s = 0.0 if math.isnan(self._grid.length_s) else self._grid.length_s
+        length_s = 0.0 if math.isnan(self._room.grid.length_s) else self._room.grid.length_s
         return DriftVerdict(
             self._cryostat, name, self._metric, DriftFinding.STEADY, block_s=length_s,
             samples=usable, invalid=len(points) - usable, missing=series.missing,
@@ -240,23 +174,21 @@ class _Search:
 
     def _too_little(self, name: str) -> DriftVerdict:
         verdict = self._counted(name)
-        if name in self._unsteady:
+        if name in self._room.unsteady:
             return replace(verdict, finding=DriftFinding.NOT_JUDGED, why=_UNSTEADY)
-        base = len(self._baseline_of(self._blocks.get(name, {})))
+        base = self._room.baseline_blocks(name)
         why = f"only {base} of {LEAST_BASELINE} blocks of baseline"
         if not verdict.samples:
             why = "no sample in the period"
         return replace(verdict, finding=DriftFinding.NOT_JUDGED, why=why)
 
-    def nothing_judged(self) -> list[DriftVerdict]:
+    def _nothing_judged(self) -> list[DriftVerdict]:
         """Rows for all devices: no blocks would do."""
-        self._unsteady = set()
         found = [self._too_little(name) for name in sorted(self._members)]
         why = (
             f"its baseline is too short, or its noise too slow, for {LEAST_BASELINE} blocks that "
             "do not resemble each other"
         )
-        self._grid = BlockGrid(math.nan, 0, 0, 0)
         return [replace(one, block_s=0.0, why=why if one.samples else one.why) for one in found]
 
 
@@ -269,6 +201,14 @@ def _unfit(baseline: Sequence[float]) -> str:
     if is_unsteady(baseline):
         return _UNSTEADY
     return ""
+
+
+def _frozen(own: Mapping[int, float], planned: int) -> str:
+    """Why the reading itself is no news; its neighbours may move meanwhile."""
+    last = [own[index] for index in sorted(own)[-max(_LEAST_JUDGED, int(_SILENT * planned)) :]]
+    if max(last) > min(last):
+        return ""
+    return f"no drift is seen, but its last {len(last)} blocks read the same: a frozen reading?"
 
 
 def _first_to_blame(drifting: Sequence[DriftVerdict]) -> DriftVerdict:

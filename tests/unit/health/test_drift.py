@@ -137,21 +137,25 @@ def damaged(change: Callable[[int, float], float | None]) -> dict[str, DriftSeri
         (lambda i, v: v if i < COUNT * 0.8 else None, "silent for the last"),
         (lambda i, v: v if i < COUNT * 0.8 else math.nan, "silent for the last"),
         (lambda i, v: v if i < COUNT / 3 or i % 96 < 24 else None, "have enough data"),
-        (lambda i, v: 27.0, "noise"),
+        (lambda i, v: 27.0, "frozen reading"),
+        (lambda i, v: v if i < COUNT * 0.9 else 27.0, "frozen reading"),
     ],
-    ids=["absent", "NaN", "late", "silent", "NaN at the end", "mostly gaps", "frozen"],
+    ids=["absent", "NaN", "late", "silent", "NaN at the end", "gaps", "frozen", "frozen late"],
 )
 def test_too_little_data_is_not_steady(
     change: Callable[[int, float], float | None], why: str
 ) -> None:
     found = judge(damaged(change))
-    if why == "noise":  # frozen against neighbours that live: only its own past would show it
-        alone = {"d0": damaged(change)["d0"]}
-        found, why = judge(alone), "frozen reading"
 
     assert found["d0"].finding is NOT_JUDGED
     assert why in found["d0"].why
     assert all(one.finding is STEADY for name, one in found.items() if name not in {"d0", ""})
+
+
+def test_a_device_alone_with_a_frozen_reading_is_not_judged() -> None:
+    found = judge({"d0": damaged(lambda i, v: 27.0)["d0"]})["d0"]
+
+    assert (found.finding, "frozen reading" in found.why) == (NOT_JUDGED, True)
 
 
 def test_gaps_are_counted() -> None:
