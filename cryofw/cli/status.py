@@ -40,7 +40,9 @@ def status(rollout: str | None, show_all: bool, state: Path, as_json: bool) -> N
         return
     summary = home.find(rollout)
     plan = home.load_plan(summary)
-    folded = home.fold_rollout(plan, home.records(), home.readings(plan.rollout)).state
+    folded = home.fold_rollout(
+        plan, home.records_of(plan.rollout), home.readings(plan.rollout)
+    ).state
     if as_json:
         output.json(state_json(folded))
         return

@@ -73,6 +73,16 @@ def _require_open(state: RolloutState, events: Sequence[Event]) -> None:
     )
 
 
+def _require_started(rollout: str, records: Sequence[Record]) -> None:
+    """What began in a retired journal is history: nothing is known here of how far it came."""
+    if not any(r.rollout == rollout and r.kind == e.RolloutStarted.kind for r in records):
+        raise Refused(
+            f"rollout {rollout} is in a journal that was retired",
+            why="only a rollout of this journal can go on or be taken back",
+            hint="deploy the older image as a release of its own, with --downgrade",
+        )
+
+
 def _why_frozen(state: RolloutState, cryostat: str) -> str:
     guard = state.guards.get(cryostat)
     return guard.frozen if guard is not None else ""
@@ -181,11 +191,15 @@ class Deployment:
     async def _run(self, site: Site, events: Sequence[Event], *, fresh: bool) -> RolloutState:
         require_owner(self.plan, {socket.gethostname(), socket.getfqdn()})
         with self.home.open_journal(site.clock, self.who) as journal:
+            remembered = self.home.journal_home(self.plan.devices.values())
+            remembered.require(journal)
+            journal.on_commit = remembered.remember
             if fresh:
                 self._require_no_other()
             readings = self.home.readings(self.plan.rollout)
             rollout = self.home.fold_rollout(self.plan, journal.records, readings)
             if not fresh:
+                _require_started(self.plan.rollout, journal.records)
                 _require_open(rollout.state, events)
             telemetry = open_plan_telemetry(self.plan, site)
             if fresh and telemetry is not None:

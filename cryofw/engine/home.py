@@ -1,6 +1,8 @@
 """The home of a journal: one state directory with everything that must outlive a process.
 
 journal.jsonl, checkpoint.json   the log that is the truth
+checkpoint, cosigned/, tree/     what signs it, and its hashes
+retired/                         the journals before it
 rollouts/<id>/plan.json          what was decided to do, by its digest
 rollouts/<id>/readings.jsonl     raw heartbeats and metrics
 images/<hash>.bin                verified firmware: the release and every way back
@@ -14,6 +16,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
+from cryofw.engine.journal_home import JournalHome
 from cryofw.engine.reading_log import ReadingLog
 from cryofw.engine.request_box import RequestBox
 from cryofw.engine.site import SIMULATED_EPOCH, is_simulated
@@ -28,6 +31,8 @@ from cryofw.journal import (
     checkpoint_name,
     read_journal,
 )
+from cryofw.journal.chain import retired_journals
+from cryofw.journal.host_directory import host_state_directory
 from cryofw.release import ImageStore
 from cryofw.rollout import (
     History,
@@ -41,13 +46,13 @@ from cryofw.rollout import (
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from cryofw.clock import Clock
     from cryofw.image import PublicKey
-    from cryofw.journal import Record, Storage
-    from cryofw.rollout import Event, RolloutState
+    from cryofw.journal import NoteSigner, Record, Storage
+    from cryofw.rollout import Event, PlannedDevice, RolloutState
     from cryofw.rollout.events import StopRequested
 
 
@@ -57,15 +62,27 @@ class Home:
     Args:
         directory: made on the first write.
         storage: where entries lie; the directory's files by default.
+        host: what this host keeps outside of it, see `JournalHome`; its own directory by default.
+
+    Attributes:
+        signer: what signs checkpoints of the journal, if anything does.
     """
 
-    def __init__(self, directory: Path, storage: Storage | None = None) -> None:
+    def __init__(
+        self, directory: Path, storage: Storage | None = None, host: Storage | None = None
+    ) -> None:
         self.directory = directory
         self.storage: Storage = storage or FileStorage(directory)
+        self.host: Storage = host or FileStorage(host_state_directory())
+        self.signer: NoteSigner | None = None
 
     def open_journal(self, clock: Clock, who: str) -> Journal:
         """The journal, locked for writing; raises as `Journal.open`."""
-        return Journal.open(self.storage, clock=clock, who=who)
+        return Journal.open(self.storage, clock=clock, who=who, signer=self.signer)
+
+    def journal_home(self, devices: Iterable[PlannedDevice]) -> JournalHome:
+        """What is remembered, outside of the journal, of who drove these devices."""
+        return JournalHome(self.storage, self.host, devices)
 
     def records(self) -> Sequence[Record]:
         """All records, verified against the checkpoint; empty when there is no journal yet.
@@ -93,8 +110,20 @@ class Home:
             )
 
     def history(self) -> History:
-        """The fold over all records."""
-        return History.fold(self.records())
+        """The fold over all records, those of retired journals first."""
+        records = self.records()
+        retired = retired_journals(self.storage, records[0]) if records else ()
+        chain = [records, *(loaded.records for _, loaded in retired)]
+        return History.fold(record for part in reversed(chain) for record in part)
+
+    def records_of(self, rollout: str) -> Sequence[Record]:
+        """The records of the journal in which a rollout was started; of this one if in none."""
+        records = self.records()
+        retired = retired_journals(self.storage, records[0]) if records else ()
+        for part in (records, *(loaded.records for _, loaded in retired)):
+            if any(r.rollout == rollout and r.kind == e.RolloutStarted.kind for r in part):
+                return part
+        return records
 
     def image_store(self, keys: Sequence[PublicKey]) -> ImageStore:
         """The images, verified with `keys`."""

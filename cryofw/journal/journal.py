@@ -106,6 +106,8 @@ class Journal:
         self._length = loaded.length
         self._last_time = loaded.records[-1].t if loaded.records else ""
         self._checkpointed = -1
+        self.on_commit: Callable[[TreeHead], None] = lambda _head: None
+        """Told how far the journal is, once records are on disk and before anybody acts on them."""
         self._lock = ExitStack()
         self._failed = ""
 
@@ -266,6 +268,7 @@ class Journal:
                 self._tile_ends.append(self._length)
         self._records.extend(records)
         self._last_time = records[-1].t
+        self._guarded(lambda: self.on_commit(self.head))
 
     def _guarded(self, write: Callable[[], None]) -> None:
         try:
