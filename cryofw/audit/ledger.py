@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryofw.audit.pair import OUTCOMES_OF_PAIRS, PairLedger
 from cryofw.audit.standing import Standing, standing
 from cryofw.rollout.commands import COMMANDS
 from cryofw.rollout.record import EVENTS
@@ -62,10 +63,12 @@ class DeviceLedger:
     uploaded: str = ""
     tested: str = ""
     verdict: str = ""
+    pair: PairLedger = field(default_factory=PairLedger)
 
     def take(self, record: Record) -> None:
         """Fold one record of this device."""
         image = str(record.fields.get("hash", ""))
+        self.pair.take(record)
         self.stands = _STANDS.get(record.kind, self.stands)
         if record.kind in INTENTS:
             self.intents[record.kind] = image
@@ -101,6 +104,7 @@ OUTCOMES: dict[str, frozenset[str]] = {
     "device-calibrated": frozenset({CALIBRATE}),
     "calibration-failed": frozenset({CALIBRATE}),
     "upload-interrupted": frozenset({UPLOAD}),
+    **OUTCOMES_OF_PAIRS,
 }
 """Outcomes, and the intents one of which must stand before them, still without an outcome.
 

@@ -24,6 +24,7 @@ from cryofw.audit.ledger import (
     Ledger,
     RolloutLedger,
 )
+from cryofw.audit.pair_rules import PAIR_RULES, back_as_a_pair, confirmed_as_a_pair, no_torn_pair
 from cryofw.audit.standing import ATTESTED
 from cryofw.rollout.commands import COMMANDS
 from cryofw.rollout.record import EVENTS
@@ -285,7 +286,7 @@ def _act_of_a_named_person(
 RULES: dict[str, tuple[Rule, ...]] = {
     "stage-started": (_gate_before_stage,),
     "wave-started": (_waves_in_turn,),
-    "gate-passed": (_gate_of_settled_devices,),
+    "gate-passed": (_gate_of_settled_devices, no_torn_pair),
     "stage-approved": (_act_of_a_named_person,),
     "quarantine-cleared": (_act_of_a_named_person,),
     CHECK: (_check_in_its_stage,),
@@ -295,14 +296,15 @@ RULES: dict[str, tuple[Rule, ...]] = {
         _nothing_new_in_a_frozen_cryostat,
     ),
     TEST: (_test_of_what_was_uploaded, _nothing_new_in_a_frozen_cryostat),
-    CONFIRM: (_confirm_of_what_passed, _nothing_new_in_a_frozen_cryostat),
+    CONFIRM: (_confirm_of_what_passed, _nothing_new_in_a_frozen_cryostat, confirmed_as_a_pair),
     "guard-overridden": (_act_of_a_named_person,),
-    ROLL_BACK: (_rollback_to_the_last_good,),
+    ROLL_BACK: (_rollback_to_the_last_good, back_as_a_pair),
     "image-uploaded": (_outcome_is_about_the_same_image,),
     "test-booted": (_outcome_is_about_the_same_image,),
     "image-confirmed": (_outcome_is_about_the_same_image,),
     "device-rolled-back": (_outcome_is_about_the_same_image,),
-    "rollout-ended": (_nobody_is_left_behind,),
+    "rollout-ended": (_nobody_is_left_behind, no_torn_pair),
+    **PAIR_RULES,
 }
 """Rules by kind; outcomes and intents have more in common, see `_rules_for`."""
 
