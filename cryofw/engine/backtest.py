@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
@@ -239,18 +240,23 @@ class Backtester:
         return found
 
     def _jobs_of(self, shifts: Mapping[str, float], most: int | None) -> list[Piece]:
+        return [
+            Piece(
+                self._fleet, part, self.metrics, self.devices, f"{self._seed}/{index}",
+                a, b, most or 1_000_000, shifts,
+            )
+            for index, (a, b, part) in enumerate(self._parts)
+        ]  # fmt: skip
+
+    @cached_property
+    def _parts(self) -> list[tuple[float, float, Recording]]:
+        """Cut once, however often it is replayed."""
         recording = self._recording
         start_s, end_s = recording.start_s, recording.end_s + self._every_s
         room = (end_s - start_s) / self.rollout_s
         pieces = max(1, min(_PIECES, int(room / _PER_PIECE)))
         edges = [start_s + (end_s - start_s) * i / pieces for i in range(pieces + 1)]
-        return [
-            Piece(
-                self._fleet, recording.between(a, b), self.metrics, self.devices,
-                f"{self._seed}/{index}", a, b, most or 1_000_000, shifts,
-            )
-            for index, (a, b) in enumerate(pairwise(edges))
-        ]  # fmt: skip
+        return [(a, b, recording.between(a, b)) for a, b in pairwise(edges)]
 
     @property
     def _every_s(self) -> float:
