@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -11,6 +14,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cryofw.image import Algorithm, PublicKey
+
+_HOSTS = itertools.count()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Each test runs on a host of its own, that never drove a device before."""
+    base: Path = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # pytest's
+    os.environ["CRYOFW_HOST_STATE"] = str(base / f"host-{next(_HOSTS)}")
+
 
 Sign = Callable[[bytes], bytes]
 

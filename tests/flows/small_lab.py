@@ -65,7 +65,7 @@ BEHAVIOUR: Mapping[str, Mapping[str, object]] = {
     "good": {},
     "drift": {"shift": {"metric": "readout_snr", "by": -3.0, "after_s": 20}},
     "hang": {"hang_s": 0, "wdt": True},
-    "hang-later": {"hang_s": 25, "wdt": True},
+    "hang-later": {"hang_s": 22, "wdt": True},
     "hang-for-good": {"hang_s": 0, "wdt": False},
 }
 VERSIONS = {
@@ -122,7 +122,7 @@ def environment(**more: str) -> dict[str, str]:
 def _standing_in(directory: Path) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.clear()
-    os.environ.update(environment())
+    os.environ.update(environment(CRYOFW_HOST_STATE=str(directory / "host")))
     try:
         with contextlib.chdir(directory):
             yield
@@ -179,7 +179,7 @@ class SmallLab:
         return subprocess.Popen(
             [sys.executable, "-m", "cryofw.cli", *arguments],
             cwd=self.directory,
-            env=environment(**env),
+            env=environment(**{"CRYOFW_HOST_STATE": str(self.directory / "host")} | env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ def with_plan(lab: SmallLab, folder: Path, data: bytes, digest: str) -> None:
     folder.rename(new)
     (new / "plan.json").write_bytes(data)
     records = read_journal(FileStorage(lab.state)).records
+    shutil.rmtree(lab.state / "sim" / "homes")  # that version remembered no journals
     for name in ("journal.jsonl", "checkpoint.json"):
         (lab.state / name).unlink()
     clock = StoppedClock(datetime(2026, 1, 1, tzinfo=UTC))
