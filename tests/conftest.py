@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -14,6 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cryofw.image import Algorithm, PublicKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _HOSTS = itertools.count()
 
