@@ -12,7 +12,9 @@ from cryofw.cli.file import read_file
 from cryofw.cli.operator import operator_name
 from cryofw.cli.releaseview import repo_source_option
 from cryofw.errors import Refused, UsageError
+from cryofw.image import ImageRejected
 from cryofw.release import admit
+from cryofw.release.errors import ReleaseInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -76,7 +78,7 @@ class ChosenFirmware:
     def _verified(self, release: OfferedRelease, keys: Sequence[PublicKey]) -> bytes:
         assert self.client is not None
         data = self.client.read(release)
-        release.record.require_image(admit(data, keys))
+        release.record.require_image(_admit(release, data, keys))
         return data
 
 
@@ -131,9 +133,25 @@ def _take(
     client = ReleaseClient(home.directory, source, pinned, datetime.now(UTC), forgiveness)
     offered = client.choose(product, version)
     data = client.read(offered)
-    firmware = admit(data, keys)
+    firmware = _admit(offered, data, keys)
     offered.record.require_image(firmware)
     return ChosenFirmware(firmware, data, client.origin(offered.record), client)
+
+
+def _admit(release: OfferedRelease, data: bytes, keys: Sequence[PublicKey]) -> Firmware:
+    """The key of the board releases; firmware is made by an image key, and this host checks both.
+
+    Raises:
+        ReleaseInvalid: the image does not verify.
+    """
+    try:
+        return admit(data, keys)
+    except ImageRejected as error:
+        raise ReleaseInvalid(
+            f"the release {release.record.name} is rightly signed, its image is not",
+            why=f"{error.what}: {error.why}" if error.why else error.what,
+            hint=error.hint or "is the image key in the keyring? if so, tell the release manager",
+        ) from error
 
 
 def require_fresh(origin: ReleaseOrigin | None) -> None:

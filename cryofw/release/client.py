@@ -193,6 +193,7 @@ class ReleaseClient:
             raise ReleaseRefused(
                 f"{self.source} has no releases for the board {product!r}",
                 why=f"its products are {', '.join(self._products(session)) or 'none'}",
+                hint="is it the right repository, and the right board in fleet.yaml?",
             )
         with translated(self.source):
             targets = session.product(product).targets
@@ -269,8 +270,9 @@ class ReleaseClient:
             raise ReleaseInvalid(
                 f"{target.path} of {self.source} is said to be larger than any image",
                 why=f"{target.length} bytes, more than {LARGEST_TARGET}",
+                hint="tell whoever publishes there; nothing of it was used",
             )
-        with translated(self.source):
+        with translated(self.source, target.path):
             return self.session.read_target(target)
 
     def with_hash(self, hashes: Collection[str]) -> list[OfferedRelease]:

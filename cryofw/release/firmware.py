@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryofw.image import ImageRejected, verify_image
+from cryofw.image import Body, ImageRejected, verify_image
+from cryofw.keys import HostDecryptionKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,12 +41,21 @@ class Firmware:
 def admit(data: bytes, keys: Sequence[PublicKey]) -> Firmware:
     """Verify an image for a rollout and describe it.
 
+    An encrypted one is opened with this host's copy of the devices' key (`HostDecryptionKey`).
+
     Raises:
         ImageRejected: it does not verify, or it is padded: a padded file carries the trailer
             that decides about test and confirm, and that decision is the rollout's.
+        KeyFileError, KeyRefused: the devices' key is needed and cannot be used.
     """
-    verified = verify_image(data, keys)
+    verified = verify_image(data, keys, opener=HostDecryptionKey())
     image = verified.image
+    if verified.body is Body.CLEAR:
+        raise ImageRejected(
+            "a plain image that is marked for encryption must not be rolled out",
+            why="the bootloader would decrypt it, and find no firmware",
+            hint="sign it without --clear; that is for a programmer",
+        )
     if verified.padded or verified.confirmed:
         raise ImageRejected(
             "a padded image must not be rolled out",

@@ -26,7 +26,12 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient.fetcher import FetcherInterface
 
 from cryofw import __version__
-from cryofw.release.errors import ReleaseInvalid, RepositoryUnusable, SourceUnreachable
+from cryofw.release.errors import (
+    ReleaseInvalid,
+    ReleaseRefused,
+    RepositoryUnusable,
+    SourceUnreachable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +60,10 @@ class DirectoryFetcher(FetcherInterface):
             raise _unreadable(path, error) from error
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ReleaseInvalid(f"{path} is no regular file")
+                raise ReleaseInvalid(
+                    f"{path} is no regular file",
+                    hint="a repository is made of files; nothing of it was used",
+                )
             try:
                 while chunk := file.read(_CHUNK):
                     yield chunk
@@ -107,7 +115,7 @@ class HttpFetcher(FetcherInterface):
         monotonic: seconds since an arbitrary start.
 
     Raises:
-        RepositoryUnusable: another scheme, or http to another computer.
+        ReleaseRefused: another scheme, or http to another computer.
     """
 
     def __init__(
@@ -125,7 +133,7 @@ class HttpFetcher(FetcherInterface):
         if parts.hostname in _LOOPBACK:
             handlers.append(urllib.request.ProxyHandler({}))
         elif parts.scheme != "https":
-            raise RepositoryUnusable(
+            raise ReleaseRefused(
                 f"cannot take releases from {base_url}",
                 why="only https: is taken from another computer",
                 hint="serve the repository over https, or carry in a bundle",
@@ -195,7 +203,7 @@ class _SameOrigin(urllib.request.HTTPRedirectHandler):
         before, after = urlsplit(req.full_url), urlsplit(urljoin(req.full_url, newurl))
         if (before.scheme, before.netloc) != (after.scheme, after.netloc):
             fp.close()
-            raise RepositoryUnusable(
+            raise ReleaseRefused(
                 f"{before.netloc} redirects to another server",
                 why=f"HTTP {code} to {after.scheme}://{after.netloc}",
                 hint="if that is right, give that address with --repo",
@@ -208,6 +216,7 @@ def open_source(text: str) -> FetcherInterface:
 
     Raises:
         RepositoryUnusable: it is none of them.
+        ReleaseRefused: an address that is not of https.
     """
     if "://" in text:
         return HttpFetcher(text)

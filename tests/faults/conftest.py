@@ -1,0 +1,24 @@
+"""One lab with its repository, laid out once and copied for each attack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.attacked_lab import AttackedLab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def attacked_lab_template(tmp_path_factory: pytest.TempPathFactory) -> AttackedLab:
+    """The lab before any attack."""
+    return AttackedLab.lay_out(tmp_path_factory.mktemp("attacked") / "all")
+
+
+@pytest.fixture
+def attacked(attacked_lab_template: AttackedLab, tmp_path: Path) -> AttackedLab:
+    """A lab of one attack's own."""
+    return attacked_lab_template.copy_to(tmp_path / "all")
