@@ -7,11 +7,16 @@ towards Passed.
 A `Cohort` judges the calibration of a wave against its controls, at every look, within the part
 of the one `false_rollback` that the `AlphaLedger` gives each stream; `sight` says beforehand what
 it will see. `BeatTest` judges heartbeats from the same ledger.
+
+`look_for_drift` looks through days of telemetry for what slowly moves.
 """
 
 from cryofw.health.beats import BeatTest
 from cryofw.health.cohort import Cohort
 from cryofw.health.contract import EvidenceContract, MetricContract, Worse
+from cryofw.health.drift import look_for_drift
+from cryofw.health.drift_blocks import DriftSeries
+from cryofw.health.drift_verdict import Drift, DriftFinding, DriftRule, DriftVerdict
 from cryofw.health.finding import MetricFinding, Shift, finding_of
 from cryofw.health.freshness import FreshValues
 from cryofw.health.heartbeat import HeartbeatWatch, Symptom
@@ -39,6 +44,11 @@ __all__ = [
     "Cohort",
     "CohortRule",
     "DeviceWatch",
+    "Drift",
+    "DriftFinding",
+    "DriftRule",
+    "DriftSeries",
+    "DriftVerdict",
     "EvidenceContract",
     "FreshValues",
     "Heartbeat",
@@ -62,6 +72,7 @@ __all__ = [
     "Worse",
     "finding_of",
     "judged_deviation",
+    "look_for_drift",
     "reading_from_json",
     "reading_to_json",
     "sight",

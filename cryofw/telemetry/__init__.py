@@ -32,7 +32,8 @@ from cryofw.telemetry.reading import (
     MetricReadings,
     Observed,
 )
-from cryofw.telemetry.recorded_file import read_recording
+from cryofw.telemetry.recorded_cooldown import record_cooldowns
+from cryofw.telemetry.recorded_file import read_own_readings, read_recording
 from cryofw.telemetry.recorded_range import record_range
 from cryofw.telemetry.recording import (
     CooldownStart,
@@ -88,8 +89,10 @@ __all__ = [
     "external_metrics",
     "open_prometheus",
     "open_telemetry",
+    "read_own_readings",
     "read_recording",
     "read_token",
+    "record_cooldowns",
     "record_range",
     "run_command",
     "run_json",
