@@ -129,8 +129,9 @@ class DeviceHands:
         )
         try:
             async with asyncio.timeout(patience_s):
-                await self._leases.keep(device)
+                # First the beat: recovery answers it in its way, and knows no lease.
                 beat = await driver.heartbeat()
+                await self._leases.keep(device)
         except TimeoutError:
             why = f"no answer within {patience_s:g} s"
             return HeartbeatMissed(self._now_s(), why, driver.counts.retries - before)

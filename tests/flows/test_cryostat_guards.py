@@ -174,10 +174,10 @@ def test_a_warm_up_in_mid_wave_freezes_and_the_rollout_finishes_after_it(room: R
     temperatures: list[float] = []
 
     def meanwhile(lab: SimulatedLab) -> None:
-        lab.climate.let_happen(Happening.WARM_UP, "cryo-2", WARM_W, after_s=50, for_s=400)
+        lab.climate.let_happen(Happening.WARM_UP, "cryo-2", WARM_W, after_s=560, for_s=400)
         loop = asyncio.get_running_loop()
-        loop.call_later(445, lambda: temperatures.append(lab.stage("cryo-2").rise_k(lab.now_s())))
-        loop.call_later(300, lambda: safe.append(lab.controller("c2-a").board.ram.safe))
+        loop.call_later(955, lambda: temperatures.append(lab.stage("cryo-2").rise_k(lab.now_s())))
+        loop.call_later(810, lambda: safe.append(lab.controller("c2-a").board.ram.safe))
 
     safe: list[bool] = []
     state = room.run(room.host(), meanwhile=meanwhile)
@@ -320,7 +320,7 @@ def test_guards_budgets_and_their_server_survive_the_plan_file(room: Room) -> No
 
 def warm_up(lab: SimulatedLab) -> None:
     """Cryostat 2 warms up in its first soak."""
-    lab.climate.let_happen(Happening.WARM_UP, "cryo-2", WARM_W, after_s=50, for_s=400)
+    lab.climate.let_happen(Happening.WARM_UP, "cryo-2", WARM_W, after_s=560, for_s=400)
 
 
 @pytest.fixture(scope="module")
@@ -339,8 +339,8 @@ def sends(prepared: Prepared) -> list[int]:
     return counted
 
 
-# Frozen at 70 s, thawed at 750 s: before, in and after the freeze.
-DEATHS_S = (55, 65, 71, 80, 100, 300, 600, 745, 755)
+# Frozen at 580 s, thawed at 1260 s: before, in and after the freeze.
+DEATHS_S = (565, 575, 581, 590, 610, 810, 1110, 1255, 1265)
 
 
 @pytest.mark.parametrize("index", range(len(DEATHS_S)))
@@ -353,7 +353,7 @@ def test_a_host_that_dies_around_a_freeze_leaves_it_to_the_next_one(
     assert room.run(dying, meanwhile=warm_up) is None
     room.check_moment()
     frozen_at_death = len(records(room, "cryostat-frozen")) > len(records(room, "cryostat-thawed"))
-    assert frozen_at_death is (70 < DEATHS_S[index] < 750)
+    assert frozen_at_death is (580 < DEATHS_S[index] < 1260)
 
     room.run(room.host())
 
