@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from cryofw.cli.options import PATH, keyring_option, state_option
 from cryofw.cli.output import Output, Status
 
 if TYPE_CHECKING:
-    from cryofw.simulator import SimulatedLab
+    from cryofw.simulator import LabSpec, SimulatedLab
 
 
 HAPPENINGS = ("warm-up", "fridge", "experiment", "no-thermometer")
@@ -37,7 +38,8 @@ def sim_create(factory: Path, fleet_path: Path, keyring: Path, state: Path) -> N
     """Make the simulated devices of fleet.yaml, each running the FACTORY image, confirmed.
 
     Their flash lies in the state directory, so that every later command sees the same devices.
-    Their bootloaders trust the image keys of the keyring.
+    Their bootloaders trust the image keys of the keyring, and have the private key that
+    CRYOFW_DECRYPTION_KEY names, if it does.
     """
     from cryofw.engine.home import Home
     from cryofw.errors import BadInput
@@ -51,9 +53,33 @@ def sim_create(factory: Path, fleet_path: Path, keyring: Path, state: Path) -> N
     if not spec.controllers:
         raise BadInput(f"{fleet_path} has no sim:// port", hint="name one as port: sim://NAME")
     firmware = Home(state).image_store(keys).add(data)
-    SimulatedLab.create(state / "sim", spec, factory_image=data, public_keys=keys)
+    spec, inner = _with_decryption_key(spec), _as_in_primary_slot(data)
+    SimulatedLab.create(state / "sim", spec, factory_image=inner, public_keys=keys)
     count = f"{len(spec.controllers)} controllers in {len(spec.stages)} cryostats"
     Output().status(Status.OK, "created", f"{count}, each running {firmware.version}")
+
+
+def _with_decryption_key(spec: LabSpec) -> LabSpec:
+    """Give every bootloader the devices' key of this host, if there is one."""
+    from cryofw.keys import HostDecryptionKey
+
+    key = HostDecryptionKey().load()
+    if key is None:
+        return spec
+    controllers = (
+        replace(one, bootloader=replace(one.bootloader, decryption_key=key.pem))
+        for one in spec.controllers
+    )
+    return replace(spec, controllers=tuple(controllers))
+
+
+def _as_in_primary_slot(data: bytes) -> bytes:
+    """An image, encrypted or not, as a programmer writes it: plain."""
+    from cryofw.image import Body, body_of, decrypted, parse_image
+    from cryofw.keys import HostDecryptionKey
+
+    image = parse_image(data)
+    return decrypted(image, HostDecryptionKey()).data if body_of(image) is Body.ENCRYPTED else data
 
 
 @sim.command("serve")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ContentKeyOpener,
         KeyWrap,
         Seal,
+        body_of,
         decrypted,
     )
     from cryofw.image.errors import ImageError, ImageRejected
@@ -61,6 +62,7 @@ __all__ = [
     "VerifiedImage",
     "Version",
     "attach",
+    "body_of",
     "build_image",
     "decrypted",
     "inspect_image",
@@ -96,6 +98,7 @@ _MODULES = {
     "VerifiedImage": "verify",
     "Version": "version",
     "attach": "build",
+    "body_of": "encryption",
     "build_image": "build",
     "decrypted": "encryption",
     "inspect_image": "report",

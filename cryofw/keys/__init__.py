@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cryofw.keys.addition import with_entry
-    from cryofw.keys.encryption_key import (
-        DecryptionKey,
-        EncryptionKey,
-        load_decryption_key,
-        load_encryption_key,
-    )
+    from cryofw.keys.decryption_key import DecryptionKey, HostDecryptionKey, load_decryption_key
+    from cryofw.keys.encryption_key import EncryptionKey, load_encryption_key
     from cryofw.keys.errors import (
         Finding,
         KeyFileError,
@@ -57,6 +53,7 @@ __all__ = [
     "EncryptionKey",
     "FileSigner",
     "Finding",
+    "HostDecryptionKey",
     "KeyEntry",
     "KeyFileError",
     "KeyRefused",
@@ -90,10 +87,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "DecryptionKey": "encryption_key",
+    "DecryptionKey": "decryption_key",
     "EncryptionKey": "encryption_key",
     "FileSigner": "file_signer",
     "Finding": "errors",
+    "HostDecryptionKey": "decryption_key",
     "KeyEntry": "keyring",
     "KeyFileError": "errors",
     "KeyRefused": "errors",
@@ -113,7 +111,7 @@ _MODULES = {
     "file_passphrase": "passphrase",
     "first_of": "passphrase",
     "generate_key": "key_file",
-    "load_decryption_key": "encryption_key",
+    "load_decryption_key": "decryption_key",
     "load_encryption_key": "encryption_key",
     "load_file_signer": "file_signer",
     "load_keyring": "keyring",
