@@ -13,7 +13,7 @@ it will see. `BeatTest` judges heartbeats from the same ledger.
 
 from cryofw.health.beats import BeatTest
 from cryofw.health.cohort import Cohort
-from cryofw.health.contract import EvidenceContract, MetricContract, Worse
+from cryofw.health.contract import EvidenceContract, Method, MetricContract, Worse
 from cryofw.health.drift import look_for_drift
 from cryofw.health.drift_blocks import DriftSeries
 from cryofw.health.drift_verdict import Drift, DriftFinding, DriftRule, DriftVerdict
@@ -30,7 +30,7 @@ from cryofw.health.reading import (
     reading_from_json,
     reading_to_json,
 )
-from cryofw.health.rule import CohortRule, Method, StreamRule, wave_streams
+from cryofw.health.rule import CohortRule, StreamRule, wave_streams
 from cryofw.health.sight import Sight, judged_deviation, sight, stream_sight
 from cryofw.health.stage_pool import StagePools
 from cryofw.health.stream import CalibrationStream

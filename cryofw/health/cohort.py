@@ -61,16 +61,33 @@ class Cohort:
         self._start_s: float | None = None
         self._frozen = False
         self._flushed = dict.fromkeys((m.name for m in rule.metrics), -1)
-        self.groups = {
-            m.name: ControlGroup(
-                m, rule.controls, rule.baseline_samples, rule.planned_samples,
-                self._seed(str(attempt), "controls", m.name),
-            )
-            for m in rule.metrics
-        } if rule.controls else {}  # fmt: skip
+        self.groups = self._control_groups()
         self._members = {name: self._member(name) for name in rule.devices}
         self._pools = self._own_pools() if pools is None else pools
         self._shared: dict[str, int] = {}
+
+    def _control_groups(self) -> dict[str, ControlGroup]:
+        rule = self.rule
+        return {
+            m.name: ControlGroup(
+                m, rule.controls, rule.baseline_samples, rule.planned_samples,
+                self._seed(str(self.attempt), "controls", m.name),
+            )
+            for m in rule.metrics
+        } if rule.controls else {}  # fmt: skip
+
+    def restart(self) -> None:
+        """Take the baselines anew, of the same devices against the same controls; not once frozen.
+
+        One of them was calibrated, say: what it showed before is of another instrument.
+        """
+        assert not self._frozen, "a baseline is fixed before the first look"
+        self._start_s = None
+        self.groups = self._control_groups()
+        for member in self._members.values():
+            member.last = -1
+            for before in member.before.values():
+                before.clear()
 
     def _own_pools(self) -> StagePools:
         rule, pooled = self.rule, len(self.rule.devices) > 1

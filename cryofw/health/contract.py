@@ -13,6 +13,13 @@ class Worse(StrEnum):
     HIGHER = "higher"
 
 
+class Method(StrEnum):
+    """How a shift is judged."""
+
+    RANKS = "conformal-ranks"
+    T_MIXTURE = "t-mixture"
+
+
 @dataclass(frozen=True, slots=True)
 class MetricContract:
     """One calibration metric, in its own unit.
@@ -52,6 +59,7 @@ class EvidenceContract:
         min_samples: fresh samples after the update below which nothing passes.
         metrics: the calibration metrics; empty means heartbeats alone decide.
         settle_s: seconds after the test boot in which no metric is judged.
+        method: how a shift is judged.
     """
 
     soak_s: float
@@ -63,6 +71,7 @@ class EvidenceContract:
     min_samples: int
     metrics: tuple[MetricContract, ...] = ()
     settle_s: float = 0.0
+    method: Method = Method.RANKS
 
     @property
     def planned_samples(self) -> int:

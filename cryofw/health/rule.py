@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cryofw.health.contract import Method
 from cryofw.health.ledger import StreamKind
 
 if TYPE_CHECKING:
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 BETA = 0.05
 _BET_PART = 0.2  # of beta goes to the bet on "fine", the rest to the looks
 _FIRST_LOOK = 0.75  # of what is left for looks
-
-
-class Method(StrEnum):
-    """How a shift is judged."""
-
-    RANKS = "conformal-ranks"
-    T_MIXTURE = "t-mixture"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from cryofw.health.blocks import choose_length
 from cryofw.health.bound import BoundTest, bound_of
+from cryofw.health.contract import Method
 from cryofw.health.noise import NoiseTest
 from cryofw.health.ranksum import lower_p
-from cryofw.health.rule import Method, StreamRule, fine_threshold, look_level
+from cryofw.health.rule import StreamRule, fine_threshold, look_level
 from cryofw.health.shift import ShiftTest, usable
 from cryofw.health.tmixture import TMixture
 

@@ -111,6 +111,7 @@ class Cohorts:
             contract.planned_samples,
             self.ledger,
             self._seed,
+            method=contract.method,
         )
         cohort = Cohort(rule, trial, pools)
         self._states[name] = states
@@ -225,6 +226,19 @@ class Cohorts:
         if cohort is not None:
             cohort.begin(device, t_s)
 
+    def recalibrated(self, device: str) -> None:
+        """`device`, still untouched, shows other figures: what it showed before is of no use.
+
+        Baselines that it is part of begin anew; whoever was compared with it is no more.
+        """
+        compared = self._compared.get(device, [])
+        self._compared[device] = [cohort for cohort in compared if not cohort.frozen]
+        own = self._own.get(device)
+        for cohort in (*self._compared[device], *([] if own is None else [own])):
+            if not cohort.frozen:
+                cohort.restart()
+                self._asked.update(dict.fromkeys(cohort.rule.devices, 0))
+
     def drop(self, device: str) -> None:
         """`device` takes no part any more."""
         cohort = self._own.get(device)
@@ -267,6 +281,8 @@ class Cohorts:
             found.update(
                 c
                 for c in cohort.rule.controls
-                if self._devices[c].state in states and not self._is_sent(c, cohort)
+                if self._devices[c].state in states
+                and not self._is_sent(c, cohort)
+                and cohort in self._compared.get(c, ())
             )
         return found

@@ -120,7 +120,7 @@ def _goes_on(device: DeviceProgress) -> bool:
 
 
 def _is_active(state: RolloutState, device: DeviceProgress) -> bool:
-    return device.state in _AFTER_FLASH or waits(state, device)
+    return device.state in _AFTER_FLASH or device.calibrates_back or waits(state, device)
 
 
 def _waited_too_long(guard: CryostatGuard) -> bool:

@@ -11,12 +11,14 @@ from cryofw.rollout.device_state import DeviceState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cryofw.rollout.cohorts import Cohorts
     from cryofw.rollout.cryostat_guard import CryostatGuard
     from cryofw.rollout.progress import DeviceProgress
 
 _S = DeviceState
 
 ON_TRIAL = (_S.WATCHED, _S.HELD)
+_ON_TRIAL = (*ON_TRIAL, _S.FROZEN)
 
 
 class CryostatHandlers(ABC):
@@ -27,6 +29,7 @@ class CryostatHandlers(ABC):
     guards: Mapping[str, CryostatGuard]
     unsettled: dict[str, None]
     devices: dict[str, DeviceProgress]
+    cohorts: Cohorts
 
     @abstractmethod
     def touch(self, *names: str) -> None:
@@ -115,14 +118,29 @@ class CryostatHandlers(ABC):
         self.devices[event.device].made_safe = True
 
     def _on_device_calibrated(self, event: ce.DeviceCalibrated) -> None:
-        """Its front end is on again."""
-        self.devices[event.device].asleep = False
+        """Its front end is on, and its figures are comparable with those after the next one."""
+        progress = self.devices[event.device]
+        progress.asleep = False
+        settled = event.t_s >= progress.watch.after_t_s
+        if progress.state is _S.CHECKED:
+            progress.calibrated = True
+            progress.watch.calibrated(event.t_s)
+            self.cohorts.recalibrated(event.device)
+            self.touch(*self.devices)
+        elif progress.state in _ON_TRIAL and progress.calibration_due and settled:
+            progress.calibration_due = False
+            progress.watch.calibrated(event.t_s)
+            self.cohorts.begin(event.device, event.t_s)
+        elif progress.state not in _ON_TRIAL:
+            progress.calibration_due = False
+        self.touch(*(p.name for p in self.inhabitants(progress.planned.cryostat)))
 
     def _on_calibration_failed(self, event: ce.CalibrationFailed) -> None:
         """What it measures now says nothing about the firmware."""
         progress = self.devices[event.device]
-        progress.asleep = False
+        progress.asleep = progress.calibration_due = False
         progress.uncalibrated = event.why
+        self.touch(*(p.name for p in self.inhabitants(progress.planned.cryostat)))
 
     def _on_upload_interrupted(self, event: ce.UploadInterrupted) -> None:
         """It stays checked; the upload is given again when the cryostat has thawed."""

@@ -13,7 +13,7 @@ from cryofw.fleet import Reach
 from cryofw.health import Outcome, Symptom
 from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
-from cryofw.rollout import voices
+from cryofw.rollout import recalibration, voices
 from cryofw.rollout.coefficient_decision import apply_on_trial, mend, read_before
 from cryofw.rollout.cryostat_decision import is_blocked, pause_for_cryostats
 from cryofw.rollout.device_state import GOOD, SETTLED, DeviceState
@@ -67,6 +67,8 @@ def _check(state: RolloutState, device: DeviceProgress) -> Next:
 
 
 def _upload(state: RolloutState, device: DeviceProgress) -> Next:
+    if recalibration.is_due_first(state, device):
+        return recalibration.before_baseline(state, device)
     stage = state.stage
     in_turn = stage is not None and any(
         device.name in wave for wave in stage.waves[: state.wave_index + 1]
@@ -77,6 +79,8 @@ def _upload(state: RolloutState, device: DeviceProgress) -> Next:
         return None
     cohort = state.cohorts.of(device.name)
     if cohort is not None and not cohort.frozen:
+        if recalibration.awaits_others(state, (*cohort.rule.devices, *cohort.rule.controls)):
+            return None
         if not cohort.has_baseline(device.name):
             return _no_baseline(state, device, cohort)
         if not cohort.baseline_complete:  # of the others
@@ -165,10 +169,10 @@ def _judge(state: RolloutState, device: DeviceProgress) -> Next:
         return _revert(state, device)
     if device.pair.unapplied and device.watch.symptom is None:
         return apply_on_trial(device)
-    if device.asleep:
-        return c.CalibrateDevice(device.name)
+    if recalibration.is_due_on_trial(device):
+        return recalibration.on_trial(state, device)
     if device.uncalibrated:
-        return e.HoldExpired(device.name, f"not calibrated after a freeze: {device.uncalibrated}")
+        return e.HoldExpired(device.name, f"not calibrated: {device.uncalibrated}")
     if device.watch.symptom is Symptom.SILENT or device.common_cause:
         return _judge_silence(state, device)
     verdict = state.verdict(device)
@@ -285,9 +289,9 @@ def _roll_back(_state: RolloutState, device: DeviceProgress) -> Next:
     return c.RollBackDevice(device.name, old, device.doom, device.pair.way_back)
 
 
-def _retry(_state: RolloutState, device: DeviceProgress) -> Next:
+def _retry(state: RolloutState, device: DeviceProgress) -> Next:
     if device.failure or device.doom:
-        return None
+        return recalibration.after_return(state, device)
     return e.RetryGranted(device.name, device.attempt + 1, device.why)
 
 
@@ -309,6 +313,7 @@ _BY_STATE = {
     _S.CONFIRMED: _guard,
     _S.ROLLING_BACK: _revert,
     _S.SELF_REVERTED: _retry,
+    _S.ROLLED_BACK: recalibration.after_return,
     _S.STUCK: _quarantine,
     _S.UNREACHABLE: _quarantine,
     _S.REFUSED: _quarantine,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.errors import Refused
 from cryofw.fleet import CalibrationTest
-from cryofw.health import EvidenceContract, MetricContract, Worse
+from cryofw.health import EvidenceContract, Method, MetricContract, Worse
 from cryofw.image import Version
 from cryofw.rollout.coefficient_planner import coefficient_objections
 from cryofw.rollout.guard_planner import contracts_of, lab_sources, prometheus_of, with_holdback
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 NO_WAY_BACK = "no-way-back"
 NO_RESET_PATH = "no-reset-path"
 DOWNGRADE = "downgrade"
+
+_METHODS = {CalibrationTest.RANK: Method.RANKS, CalibrationTest.T_MIXTURE: Method.T_MIXTURE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +260,7 @@ def evidence_of(controller: Controller, stage: Stage) -> EvidenceContract:
             for name, m in calibration.metrics.items()
         ),
         settle_s=calibration.settle_s,
+        method=_METHODS[calibration.test],
     )
 
 
@@ -273,23 +276,12 @@ def _bound(metric: Metric) -> float | None:
     return (max(bounds) if lower else min(bounds)) if bounds else None
 
 
-def _unkept(controller: Controller) -> list[str]:
-    """What fleet.yaml asks of the evidence and a rollout does not do yet: never passed over."""
-    calibration = controller.calibration
-    found = []
-    if calibration.test is not CalibrationTest.RANK:
-        found.append(f"test: {calibration.test} is asked for")
-    if calibration.recalibration.device or calibration.recalibration.command:
-        found.append("recalibrate is asked for")
-    return [f"{controller.name}: {what}, which a rollout does not keep yet" for what in found]
-
-
 def _objections(
     device: PlannedDevice, controller: Controller, wish: Wish, answer: Running
 ) -> list[str]:
     """Why this device must not take part as it is."""
     name, release = device.name, wish.release
-    found = _unkept(controller)
+    found: list[str] = []
     if answer.refused:
         found.append(f"{name}: {answer.why}")
     if release.board and controller.board != release.board:

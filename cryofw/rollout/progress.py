@@ -18,6 +18,7 @@ RESET_USER = 1 << 13
 
 # Checked: after a person had cleared it.
 _BACK_ON_ITS_OWN = frozenset({DeviceState.SELF_REVERTED, DeviceState.CHECKED})
+_WENT_BACK = frozenset({DeviceState.ROLLED_BACK, DeviceState.SELF_REVERTED})
 _UNKNOWN = frozenset({DeviceState.TESTING, DeviceState.ROLLING_BACK, DeviceState.STUCK})
 
 
@@ -34,7 +35,10 @@ class DeviceProgress:
         running_hash: the last hash read from it.
         made_safe: it was asked into its safe state since it was frozen.
         asleep: its front end is in the safe state, and measures nothing.
-        uncalibrated: why it could not be brought back from there; empty if it was.
+        uncalibrated: why its calibration failed; empty if it did not.
+        calibrated: what the plan says was done before its baseline.
+        calibration_due: it is still to be done for the firmware that runs now.
+        recalibrated: it was begun for the firmware on trial.
         power_cycling: a sibling's power hook is at work and takes it down too.
         host_reset: the host reset it in its present boot, cycling a sibling's power.
         ledger: what its bets may spend.
@@ -69,6 +73,9 @@ class DeviceProgress:
     made_safe: bool = False
     asleep: bool = False
     uncalibrated: str = ""
+    calibrated: bool = False
+    calibration_due: bool = False
+    recalibrated: bool = False
     why: str = ""
     hint: str = ""
     trial: int = 1
@@ -111,6 +118,7 @@ class DeviceProgress:
         self.refusals = 0
         self.host_reset = self.asleep = False
         self.uncalibrated = ""
+        self.calibration_due = False
         self.watch = self._new_watch()
 
     @property
@@ -137,7 +145,7 @@ class DeviceProgress:
             return False
         if self.torn or (self.doom and self.state is DeviceState.CONFIRMED):
             return False
-        if (self.failure and not self.spread) or self.common_cause:
+        if (self.failure and not self.spread) or self.common_cause or self.calibrates_back:
             return False
         return self.state in SETTLED or (bool(self.doom) and self.untouched)
 
@@ -147,6 +155,16 @@ class DeviceProgress:
         if self.state is DeviceState.CONFIRMED:
             return self.pair.unsaved
         return self.pair.kept and self.state in _BACK_ON_ITS_OWN
+
+    def came_back(self) -> None:
+        """The last good image runs: a calibration of the other one is of no use to it."""
+        self.calibration_due, self.recalibrated = self.recalibrated, False
+        self.uncalibrated = ""
+
+    @property
+    def calibrates_back(self) -> bool:
+        """It went back, and is calibrated for what runs now before it is left."""
+        return self.calibration_due and self.state in _WENT_BACK
 
     @property
     def lost(self) -> bool:

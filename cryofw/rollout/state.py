@@ -135,6 +135,8 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
             progress.tested = True
         if isinstance(command, c.RollBackDevice) and progress.state is not _S.ROLLING_BACK:
             progress.move(_S.ROLLING_BACK, command.why)
+        if isinstance(command, c.CalibrateDevice) and progress.state in ON_TRIAL:
+            progress.recalibrated = progress.planned.recalibration.is_asked
         self.intend_coefficients(command, progress)
         progress.intent = command.kind
         progress.sent = progress.sent or isinstance(command, _SENDING)
@@ -222,6 +224,7 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
         progress = self.devices[event.device]
         progress.move(_S.CHECKED, "ready; nothing was sent")
         progress.running_hash = event.hash
+        progress.calibrated = False
         if self.wave_index >= 0:  # a person cleared it after its stage had begun
             self.cohorts.reopen(event.device, progress.trial)
 
@@ -262,12 +265,16 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
         progress.running_hash = event.hash
         progress.host_reset = False
         progress.pair.unapplied = bool(progress.planned.coefficients)
+        progress.calibration_due = progress.planned.recalibration.is_asked
         self.begin_soak(progress, event.t_s)
 
     def begin_soak(self, progress: DeviceProgress, t_s: float) -> None:
-        """What runs is judged from `t_s` on, once it has settled and its pair is whole."""
+        """What runs is judged from `t_s` on, once it has settled and its pair is whole.
+
+        Where a calibration is asked for, that begins the comparison.
+        """
         progress.watch.begin_soak(t_s, progress.boot)
-        if not progress.pair.unapplied:
+        if not (progress.pair.unapplied or progress.calibration_due):
             self.cohorts.begin(progress.name, t_s + progress.planned.evidence.settle_s)
 
     def _on_device_reverted(self, event: e.DeviceReverted) -> None:
@@ -275,6 +282,7 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
         progress = self.devices[event.device]
         progress.move(_S.SELF_REVERTED, event.why)
         progress.running_hash = event.hash
+        progress.came_back()
         if not event.host_fault:
             progress.failure = event.why
         elif progress.attempt >= MAX_ATTEMPTS:
@@ -313,6 +321,7 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
         progress.move(_S.ROLLED_BACK, progress.doom or progress.why)
         progress.running_hash = event.hash
         progress.pair.came_back()
+        progress.came_back()
 
     def _on_device_stuck(self, event: e.DeviceStuck) -> None:
         """A person has to act; after a test request that is the firmware's failure."""
@@ -386,7 +395,7 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
         self.wave_index = event.wave - 1
         stage = self.plan.stage(event.stage)
         self.cohorts.open_waves(stage, self.wave_index)
-        self.touch(*stage.waves[self.wave_index])
+        self.touch(*stage.devices)
 
     def _on_cohort_frozen(self, event: e.CohortFrozen) -> None:
         """Its baselines and controls are fixed: the first of its devices is touched next."""

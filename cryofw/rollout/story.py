@@ -74,7 +74,7 @@ _INTENTS: dict[type[c.Command], str] = {
     c.ConfirmImage: "read afresh and confirm",
     c.RollBackDevice: "bring the last good image back",
     c.SafeDevice: "put the front end into its safe state",
-    c.CalibrateDevice: "calibrate it out of its safe state",
+    c.CalibrateDevice: "calibrate it",
     c.ReadCoefficients: "read its coefficients",
     c.ApplyCoefficients: "give it its coefficients",
     c.SaveCoefficients: "let it keep its coefficients",
@@ -237,7 +237,7 @@ def _of_cryostat(step: e.Event, _version: Callable[[str], str]) -> Line | None:
         case ce.DeviceNotSafe():
             return Line(Tone.WARNING, "not safe", step.why)
         case ce.DeviceCalibrated():
-            return Line(Tone.QUIET, "calibrated", "out of its safe state", routine=True)
+            return Line(Tone.QUIET, "calibrated", "its front end is on", routine=True)
         case ce.CalibrationFailed():
             return Line(Tone.BAD, "not calibrated", step.why)
         case ce.UploadInterrupted():

@@ -32,10 +32,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cryofw.health.cohort import Cohort
-from cryofw.health.contract import MetricContract, Worse
+from cryofw.health.contract import Method, MetricContract, Worse
 from cryofw.health.finding import Shift
 from cryofw.health.ledger import AlphaLedger
-from cryofw.health.rule import CohortRule, Method, wave_streams
+from cryofw.health.rule import CohortRule, wave_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

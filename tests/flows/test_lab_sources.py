@@ -42,10 +42,10 @@ def fleet(metrics: str, *, hardware: bool = True) -> str:
     assert metrics in text
     text = text.replace("defaults:\n", f"{SERVER}defaults:\n")
     if "gain:" in metrics:
-        simulated = "readout_snr: {nominal: 27, noise: 0.05, correlation: 1 s}"
-        gain = "gain: {nominal: 20, noise: 0.05, correlation: 1 s}"
+        simulated = "metrics: {readout_snr: {nominal"
+        gain = "metrics: {gain: {nominal: 20}, readout_snr: {nominal"
         assert simulated in text
-        text = text.replace(simulated, f"{simulated}, {gain}")
+        text = text.replace(simulated, gain)
     if not hardware:
         for word in ("5a01", "5a11", "5a12"):
             text = text.replace(f', hw: "{word}"', "")

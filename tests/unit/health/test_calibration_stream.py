@@ -11,10 +11,11 @@ import pytest
 
 from cryofw.health import MetricContract, Shift, Worse
 from cryofw.health.bound import BoundTest, bound_of
+from cryofw.health.contract import Method
 from cryofw.health.finding import finding_of
 from cryofw.health.noise import NoiseTest
 from cryofw.health.onset import Onset
-from cryofw.health.rule import Method, StreamRule, fine_threshold, look_level
+from cryofw.health.rule import StreamRule, fine_threshold, look_level
 from cryofw.health.stream import CalibrationStream
 
 SNR = MetricContract("snr", "dB", Worse.LOWER, margin=0.5, reject=1.5)

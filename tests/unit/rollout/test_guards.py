@@ -396,7 +396,7 @@ def test_a_device_that_stays_in_its_safe_state_after_the_thaw_is_taken_back() ->
     lab.beats(1000)
     assert lab.states()["a1"] == "rolled-back"
     (expired,) = (s for s in lab.steps if isinstance(s, e.HoldExpired))
-    assert expired.why == "not calibrated after a freeze: it forgot the run"
+    assert expired.why == "not calibrated: it forgot the run"
 
 
 def test_a_stage_at_the_edge_does_not_flap() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from cryofw.fleet import Fleet, parse_fleet
+from cryofw.fleet import Fleet, Recalibration, parse_fleet
+from cryofw.health import Method
 from cryofw.release import Firmware
 from cryofw.rollout import Plan, PlanRefused, Running, Wish, make_plan, parse_plan
 
@@ -78,8 +80,6 @@ def test_a_plan_survives_its_bytes_and_names_who_is_left_out() -> None:
         ((), {"answer": replace(RUNNING, watchdog=False)}, "the device has none"),
         ((), {"answer": Running(why="r is rig-b", refused=True)}, "r is rig-b"),
         ((), {"answer": Running(why="no port")}, "none of its devices answers"),
-        ((("    every: 10 s", "    recalibrate: device\n    every: 10 s"),), {}, "recalibrate"),
-        ((("    every: 10 s", "    test: t-mixture\n    every: 10 s"),), {}, "t-mixture"),
     ],
 )
 def test_every_reason_refuses(
@@ -107,3 +107,20 @@ def test_evidence_is_taken_over_from_the_fleet() -> None:
     evidence = plan_of(fleet).devices["a"].evidence
     assert evidence.metrics[0].limit == 22.5  # tighter than 20: golden less reject
     assert (evidence.settle_s, evidence.deadline_s) == (60, 7200)
+
+
+def test_the_plan_keeps_test_and_recalibration() -> None:
+    wish = "    test: t-mixture\n    recalibrate: {device: true, timeout: 20 min}\n    every: 10 s"
+    device = plan_of(a_fleet(("    every: 10 s", wish))).devices["a"]
+    assert device.evidence.method is Method.T_MIXTURE
+    assert device.recalibration == Recalibration(device=True, timeout_s=1200)
+    plain = plan_of(a_fleet()).devices["a"]
+    assert plain.evidence.method is Method.RANKS
+    assert not plain.recalibration.is_asked
+
+
+def test_a_plan_names_its_authority_by_the_whole_path() -> None:
+    server = "telemetry: {prometheus: {url: 'https://p.lab', ca: lab-ca.pem}}\ndefaults:"
+    plan = plan_of(a_fleet(("defaults:", server)))
+    assert plan.prometheus is not None
+    assert plan.prometheus.ca == str(Path.cwd() / "lab-ca.pem")
