@@ -79,7 +79,7 @@ def backtest(
 
     Replays rollouts of fleet.yaml, stage by stage, on data of devices that were not updated, as if
     some had been: each alarm is a mistake. Then once more with a shift on top of the updated
-    ones. Each sample is used by one replay at most. Exit code 3 if fewer than ten rollouts fit.
+    ones. No sample serves two rollouts. Exit code 3 if fewer than ten rollouts fit.
     """
     from cryofw.cli.gateview import backtest_json, show_backtest
     from cryofw.engine.backtest import Backtester

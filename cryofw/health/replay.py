@@ -53,6 +53,8 @@ class _Replay:
         harm = {m.name: m.harm(1.0) for m in wave.rule.metrics}
         self._shifts = {name: harm[name] * by for name, by in shifts.items() if name in harm}
         self._alarms: dict[tuple[str, StreamKind, str], Alarm] = {}
+        self._devices = wave.rule.devices  # those that are updated
+        self._refused: dict[str, str] = {}
 
     def run(self) -> WaveReplay | None:
         wave, rows = self._wave, self._rows
@@ -61,12 +63,15 @@ class _Replay:
         if begun < 0 or end > len(rows):
             return None
         self._begin(begun)
+        if not self._devices:
+            return self._ended(ReplayOutcome.HELD, begun)
         for slot in range(begun, end):
             self._updated(slot, begun)
             if self._decided():
                 return self._ended(ReplayOutcome.ROLLED_BACK, slot + 1)
         if not (why := self._open()):
-            return self._ended(ReplayOutcome.PASSED, end)
+            passed = ReplayOutcome.HELD if self._refused else ReplayOutcome.PASSED
+            return self._ended(passed, end)
         if self._shifts:
             missed = ReplayOutcome.ROLLED_BACK if self._alarms else ReplayOutcome.HELD
             return self._ended(missed, end, why=why)
@@ -91,7 +96,24 @@ class _Replay:
         for settling in range(begun - wave.slots(wave.settle_s), begun):
             self._observe(settling, self._rows[settling])
         for device in wave.rule.devices:
-            cohort.begin(device, (begun - 0.5) * wave.rule.every_s)
+            if why := self._refusal(device):
+                self._refused[device] = f"{device} would not be updated: {why}"
+                cohort.drop(device)
+            else:
+                cohort.begin(device, (begun - 0.5) * wave.rule.every_s)
+        self._devices = tuple(d for d in wave.rule.devices if d not in self._refused)
+
+    def _refusal(self, device: str) -> str:
+        """Why a rollout would not touch `device`: no baseline, or one that can judge nothing."""
+        rule, cohort = self._wave.rule, self._cohort
+        for name, stream in cohort.streams(device).items():
+            if stream.baseline_count < rule.baseline_samples:
+                counts = f"{stream.baseline_count} of {rule.baseline_samples}"
+                return f"{name}: only {counts} baseline samples"
+        metrics = {metric.name: metric for metric in rule.metrics}
+        sights = cohort.sights(device).items()
+        refusals = (sight.refusal(metrics[name], sd) for name, (sight, sd) in sights)
+        return next((why for why in refusals if why), "")
 
     def _observe(self, slot: int, row: Row) -> None:
         for device in self._wave.members:
@@ -105,10 +127,6 @@ class _Replay:
             row = {**row, **worse}
         self._observe(slot, row)
         self._listen((slot + 1 - begun) * self._wave.rule.every_s)
-
-    @property
-    def _devices(self) -> tuple[str, ...]:
-        return self._wave.rule.devices
 
     def _worsened(self, values: Mapping[str, float]) -> dict[str, float]:
         return {name: value + self._shifts.get(name, 0.0) for name, value in values.items()}
@@ -158,7 +176,8 @@ class _Replay:
             if self._decided():
                 return self._ended(ReplayOutcome.ROLLED_BACK, slot + 1)
             if not self._open():
-                return self._ended(ReplayOutcome.HELD, slot + 1, why=why, passed_later=True)
+                later = not self._refused
+                return self._ended(ReplayOutcome.HELD, slot + 1, why=why, passed_later=later)
         return self._ended(ReplayOutcome.HELD, len(self._rows), why=why)
 
     def _ended(
@@ -166,6 +185,7 @@ class _Replay:
     ) -> WaveReplay:
         wave = self._wave
         alarms = tuple(self._alarms.values())
+        why = next(iter(self._refused.values()), "") or why
         if alarms:
             for device in self._devices:
                 self._cohort.drop(device)  # taken back; the pools wait for it no more
@@ -179,7 +199,7 @@ class _Replay:
         """The worst finding of each metric."""
         order = (Shift.FINE, Shift.UNDECIDED, Shift.REGRESSED)
         worst: dict[str, Shift] = {}
-        for device in self._devices:
+        for device in self._wave.rule.devices:
             for finding in self._cohort.findings(device):
                 before = worst.get(finding.metric, Shift.FINE)
                 worst[finding.metric] = max(before, finding.shift, key=order.index)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Row: TypeAlias = Mapping[str, Mapping[str, float]]
 """What one slot of the grid holds: device to its metrics; what is absent is missing."""
 
-BASELINE_FACTOR = 2
+BASELINE_FACTOR = 3
 """A baseline that is not complete in so many times its time is not waited for."""
 _HOLD_SOAKS = 2
 
@@ -129,7 +129,8 @@ class WaveReplay:
 
     Attributes:
         stage: and `number`: of the wave.
-        outcome: of the whole wave; held when the soak alone did not decide.
+        outcome: of the whole wave; held when the soak alone did not decide, or when a device
+            would not have been updated for want of a baseline that can judge.
         passed_later: it was held, and then passed before the hold ended.
         alarms: the first of each stream that raised one.
         settled: metric to what it said at the end of the soak where no alarm came.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cryofw.engine.backtest import Backtester, RecordingTooShort
-from cryofw.engine.tune import fragment, merged, parse_merged, tune
+from cryofw.engine.tune import Tuning, fragment, merged, parse_merged, tune
 from cryofw.fleet import FleetError, parse_fleet
 from cryofw.fleet.document import read_document
 from cryofw.health.backtest_summary import held_share
@@ -24,8 +24,12 @@ def day() -> Recording:
     return record(24)
 
 
-def test_what_sees_reject_already_is_left_as_it_is(day: Recording) -> None:
-    tuning = tune(FLEET, "fleet.yaml", day)
+@pytest.fixture(scope="module")
+def tuning(day: Recording) -> Tuning:
+    return tune(FLEET, "fleet.yaml", day)
+
+
+def test_what_sees_reject_already_is_left_as_it_is(tuning: Tuning) -> None:
     proposal = tuning.proposal
 
     assert tuning.passes
@@ -67,7 +71,7 @@ def test_a_margin_that_healthy_devices_cross_is_raised() -> None:
             heights[key] = steps.gauss(0, 0.5)
         return heights[key]
 
-    tuning = tune(FLEET, "fleet.yaml", record(24, change=wander))
+    tuning = tune(FLEET, "fleet.yaml", record(18, change=wander))
     margins, rejects = tuning.proposal.margins, tuning.proposal.rejects
 
     assert margins["snr"].proposed > 1.0
@@ -76,8 +80,7 @@ def test_a_margin_that_healthy_devices_cross_is_raised() -> None:
     assert rejects["snr"].proposed > margins["snr"].proposed
 
 
-def test_the_piece_is_read_back_by_the_strict_loader(day: Recording) -> None:
-    tuning = tune(FLEET, "fleet.yaml", day)
+def test_the_piece_is_read_back_by_the_strict_loader(tuning: Tuning) -> None:
     piece = fragment(tuning.proposal)
     fleet = parse_merged(FLEET, "fleet.yaml", piece)
 
