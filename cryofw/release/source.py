@@ -58,17 +58,18 @@ class DirectoryFetcher(FetcherInterface):
             raise DownloadHTTPError(f"{url} is missing", _NOT_FOUND) from error
         except OSError as error:
             raise _unreadable(path, error) from error
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ReleaseInvalid(
                     f"{path} is no regular file",
                     hint="a repository is made of files; nothing of it was used",
                 )
-            try:
-                while chunk := file.read(_CHUNK):
-                    yield chunk
-            except OSError as error:
-                raise _unreadable(path, error) from error
+            while chunk := os.read(descriptor, _CHUNK):
+                yield chunk
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        finally:
+            os.close(descriptor)
 
 
 class BundleFetcher(FetcherInterface):
