@@ -81,6 +81,10 @@ _PHRASES: dict[str, str] = {
     "coefficients-restored": "{device} has its old coefficients again",
     "coefficients-deferred": "the coefficients of {device} have to wait",
     "coefficients-failed": "the coefficients of {device} FAILED",
+    "journal-closed": "closed this journal",
+    "journal-continued": "began this journal after {size} records of {origin}",
+    "journal-rehomed": "took this journal for the one of {origin} ({size} records), which is lost",
+    "device-attested": "attests that {device} runs {hash}: {state}",
     "journal-repaired": "a torn line of {dropped_bytes} bytes was cut off",
 }
 _REASONS = ("why", "how", "hint")
@@ -95,6 +99,7 @@ class Filter:
     kind: str = ""
     around: int | None = None
     span: int = 5
+    who: str = ""
 
     def passes(self, record: Record) -> bool:
         """Whether `record` is to be shown; `rollout` may be the beginning of an id."""
@@ -102,6 +107,7 @@ class Filter:
             self.device in ("", record.device)
             and record.rollout.startswith(self.rollout)
             and self.kind in ("", record.kind)
+            and self.who in ("", record.who, record.fields.get("by"))
             and (self.around is None or abs(record.n - self.around) <= self.span)
         )
 
@@ -117,6 +123,11 @@ class StoryLine:
     rollout: str
     text: str
     reasons: tuple[str, ...]
+
+
+def kinds_told() -> frozenset[str]:
+    """Every kind of record that has a phrase."""
+    return frozenset(_PHRASES)
 
 
 def tell(records: Iterable[Record], wanted: Filter) -> Iterator[StoryLine]:

@@ -1,109 +1,26 @@
-"""`cryofw audit`: prove the journal, and read it."""
+"""`cryofw audit`: prove the journal, read it, and let others prove it."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
-
 import click
 
-from cryofw.cli.options import json_option, state_option
-from cryofw.cli.output import Output, Status
+from cryofw.cli.commands import LazyCommand, LazyGroup
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_READ, _PROVE, _KEEP = "Read and verify", "Prove to others", "Keep"
+_COMMANDS = (
+    LazyCommand("verify", "auditverify:verify", _READ, "Check journal, signatures and evidence."),
+    LazyCommand("show", "auditshow:show", _READ, "Tell who did what, when and why."),
+    LazyCommand("prove", "auditproof:prove", _PROVE, "Write a proof of what one device runs."),
+    LazyCommand("verify-proof", "auditproof:verify_proof", _PROVE, "Check such a proof, offline."),
+    LazyCommand("checkpoint", "auditwitness:checkpoint", _PROVE, "Sign and print a checkpoint."),
+    LazyCommand("witness", "auditwitness:witness", _PROVE, "Cosign a checkpoint as a witness."),
+    LazyCommand("accept", "auditwitness:accept", _PROVE, "Keep what a witness cosigned."),
+    LazyCommand("export", "auditproof:export", _PROVE, "Copy journal, tiles and evidence."),
+    LazyCommand("retire", "auditkeep:retire", _KEEP, "Close the journal and begin the next."),
+    LazyCommand("rehome", "auditkeep:rehome", _KEEP, "Go on from a backup, by name."),
+)
 
-    from cryofw.audit import AuditReport, StoryLine
 
-
-@click.group()
+@click.group(cls=LazyGroup, table=_COMMANDS)
 def audit() -> None:
     """Prove that the journal is whole and honest, and read it as a story."""
-
-
-@audit.command("verify")
-@state_option
-@json_option
-def verify(state: Path, as_json: bool) -> None:
-    """Check every record, the checkpoint, the order of events and the evidence.
-
-    Exit code 4 if the journal was changed or breaks a rule; it names the first record that lies.
-    """
-    from cryofw.audit import verify_log
-    from cryofw.journal import FileStorage
-
-    report = verify_log(FileStorage(state))
-    output = Output()
-    if as_json:
-        output.json(_as_json(report))
-        return
-    _render(output, report)
-
-
-def _as_json(report: AuditReport) -> dict[str, object]:
-    return {
-        "verified": True,
-        "records": report.records,
-        "anchored": report.anchored,
-        "root": report.root.hex(),
-        "rollouts": report.rollouts,
-        "repairs": report.repairs,
-        "torn_bytes": report.torn_bytes,
-        "unknown_kinds": list(report.unknown_kinds),
-    }
-
-
-def _render(output: Output, report: AuditReport) -> None:
-    span = f", {report.first_time} to {report.last_time}" if report.records else ""
-    output.status(Status.OK, "verified", f"{report.records} records{span}")
-    output.line(f"  tree head  {report.root.hex()}")
-    output.line(f"  rollouts   {report.rollouts}")
-    loose = report.records - report.anchored
-    if loose:
-        note = f"the last {loose} records are not under a checkpoint yet"
-        output.status(Status.WARNING, "not anchored", note)
-    if report.torn_bytes:
-        note = f"{report.torn_bytes} bytes of an unfinished last line; the next writer repairs it"
-        output.status(Status.WARNING, "torn", note)
-    if report.repairs:
-        note = f"{report.repairs} torn lines were repaired; `cryofw audit show` names them"
-        output.status(Status.NOTHING, "repaired", note)
-    if report.unknown_kinds:
-        output.status(Status.NOTHING, "no rules for", ", ".join(report.unknown_kinds))
-
-
-@audit.command("show")
-@state_option
-@click.option("--device", default="", help="Only records about this device.")
-@click.option("--rollout", default="", help="Only this rollout; the beginning of its id is enough.")
-@click.option("--kind", default="", help="Only records of this kind, such as gate-passed.")
-@click.option("--around", type=click.IntRange(min=0), help="Only records near this number.")
-@json_option
-def show(
-    state: Path, device: str, rollout: str, kind: str, around: int | None, as_json: bool
-) -> None:
-    """Tell who did what, when and why. --json prints the records as they lie in the journal."""
-    from cryofw.audit import Filter, tell
-    from cryofw.journal import FileStorage, read_journal
-
-    records = read_journal(FileStorage(state)).records
-    wanted = Filter(device, rollout, kind, around)
-    output = Output()
-    if as_json:
-        for record in records:
-            if wanted.passes(record):
-                output.json(json.loads(record.line))
-        return
-    day = ""
-    for line in tell(records, wanted):
-        if line.day != day:
-            day = line.day
-            output.line(output.style(day, "dim"))
-        _tell(output, line)
-
-
-def _tell(output: Output, line: StoryLine) -> None:
-    rollout = f"{line.rollout}  " if line.rollout else ""
-    output.line(f"{line.time}  {line.n:>5}  {rollout}{line.who}: {line.text}")
-    for reason in line.reasons:
-        output.line(output.style(f"{'':17}{reason}", "dim"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryofw.cli.journalkey import journal_signer
 from cryofw.cli.keychoice import trusted_image_keys
 from cryofw.cli.output import Output, Status
 from cryofw.cli.rolloutview import RolloutView, show_summary, state_json
@@ -41,9 +42,21 @@ class Runner:
         self._as_json = as_json
         self._who = who
         self._view = RolloutView(plan, as_json=as_json)
+        self._sign_journal()
         self._deployment = Deployment(
             home, plan, keys, who, self._view.record, self._view.progress, self._view.watching
         )
+
+    def _sign_journal(self) -> None:
+        """Open the journal's key now: a passphrase is asked for before anything is sent.
+
+        A key that cannot be opened stops no rollout; what it did not sign, the next one does.
+        """
+        keyring = click.get_current_context().params.get("keyring")
+        self._home.signer = signer = journal_signer(keyring) if keyring else None
+        if signer is not None and (why := signer.try_open()):
+            self._home.signer = None
+            click.echo(f"the journal will not be signed: {why}", err=True)
 
     def start(self, until: str, overrides: Sequence[Event] = ()) -> RolloutState:
         """Start the plan's rollout, with the guards that a person passes over."""

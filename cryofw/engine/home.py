@@ -28,6 +28,7 @@ from cryofw.journal import (
     FileStorage,
     Journal,
     StorageLocked,
+    StorageMissing,
     checkpoint_name,
     read_journal,
 )
@@ -76,6 +77,12 @@ class Home:
         self.host: Storage = host or FileStorage(host_state_directory())
         self.signer: NoteSigner | None = None
 
+    @property
+    def clock(self) -> Clock:
+        """The time for records that no rollout writes: in a simulated lab it stands still."""
+        is_lab = self.storage.exists("sim/lab.json")
+        return StoppedClock(SIMULATED_EPOCH) if is_lab else SystemClock()
+
     def open_journal(self, clock: Clock, who: str) -> Journal:
         """The journal, locked for writing; raises as `Journal.open`."""
         return Journal.open(self.storage, clock=clock, who=who, signer=self.signer)
@@ -95,6 +102,17 @@ class Home:
             self._require_never_written()
             return ()
         return read_journal(self.storage).records
+
+    def require_records(self) -> Sequence[Record]:
+        """As `records`, of a journal that was begun.
+
+        Raises:
+            StorageMissing: there is none; nothing was made.
+        """
+        records = self.records()
+        if not records:
+            raise StorageMissing(f"there is no journal in {self.directory}")
+        return records
 
     def _require_never_written(self) -> None:
         """A checkpoint is written before the first record, so it tells whether there was one."""

@@ -16,3 +16,4 @@ class Purpose(StrEnum):
     RELEASE = "release"
     JOURNAL = "journal"
     APPROVAL = "approval"
+    WITNESS = "witness"

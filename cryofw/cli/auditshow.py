@@ -1,0 +1,98 @@
+"""`cryofw audit show`: the journal as a story."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from cryofw.cli.options import json_option, state_option
+from cryofw.cli.output import Output
+from cryofw.cli.suggestion import did_you_mean
+from cryofw.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from cryofw.audit import Filter, StoryLine
+    from cryofw.journal import Record
+
+
+@click.command()
+@state_option
+@click.option("--device", default="", help="Only records about this device.")
+@click.option("--rollout", default="", help="Only this rollout; the beginning of its id is enough.")
+@click.option("--kind", default="", help="Only records of this kind, such as gate-passed.")
+@click.option("--who", default="", help="Only what this person or job did.")
+@click.option("--around", type=click.IntRange(min=0), help="Only records near this number.")
+@click.option("--journal", default="", metavar="NAME", help="A retired one: retired/ID.jsonl.")
+@json_option
+def show(
+    state: Path,
+    device: str,
+    rollout: str,
+    kind: str,
+    who: str,
+    around: int | None,
+    journal: str,
+    as_json: bool,
+) -> None:
+    """Tell who did what, when and why. --json prints the records as they lie in the journal."""
+    from cryofw.audit import Filter, tell
+    from cryofw.journal import JOURNAL_NAME, FileStorage, read_journal
+
+    records = read_journal(FileStorage(state), journal or JOURNAL_NAME).records
+    wanted = Filter(device, rollout, kind, around, who=who)
+    _require_known(records, wanted)
+    output = Output()
+    if as_json:
+        for record in records:
+            if wanted.passes(record):
+                output.json(json.loads(record.line))
+        return
+    day = ""
+    for line in tell(records, wanted):
+        if line.day != day:
+            day = line.day
+            output.line(output.style(day, "dim"))
+        _tell(output, line)
+
+
+def _require_known(records: Sequence[Record], wanted: Filter) -> None:
+    """A misspelt filter must not look like a quiet journal.
+
+    Raises:
+        UsageError: no record has such a device, rollout, kind, person or number.
+    """
+    from cryofw.audit import kinds_told
+
+    _require("device", wanted.device, {record.device or "" for record in records})
+    _require("kind", wanted.kind, {record.kind for record in records} | kinds_told())
+    people = {str(record.fields.get("by", "")) for record in records}
+    _require("person", wanted.who, {record.who for record in records} | people)
+    rollouts = {record.rollout for record in records} - {""}
+    if wanted.rollout and not any(one.startswith(wanted.rollout) for one in rollouts):
+        _require("rollout", wanted.rollout, rollouts)
+    if wanted.around is not None and wanted.around >= len(records):
+        raise UsageError(
+            f"there is no record {wanted.around}", why=f"the journal has {len(records)} records"
+        )
+
+
+def _require(what: str, name: str, known: Iterable[str]) -> None:
+    names = sorted(set(known) - {""})
+    if name and name not in names:
+        raise UsageError(
+            f"the journal knows no {what} {name!r}",
+            why=f"it has {', '.join(names[-12:]) or 'none'}",
+            hint=did_you_mean(name, names),
+        )
+
+
+def _tell(output: Output, line: StoryLine) -> None:
+    rollout = f"{line.rollout}  " if line.rollout else ""
+    output.line(f"{line.time}  {line.n:>5}  {rollout}{line.who}: {line.text}")
+    for reason in line.reasons:
+        output.line(output.style(f"{'':17}{reason}", "dim"))

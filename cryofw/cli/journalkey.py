@@ -1,0 +1,182 @@
+"""Keys of the journal: which one signs its checkpoints, and whose signatures count."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from cryofw.cli.keychoice import passphrase_source, pin_source
+from cryofw.errors import CryofwError, Interrupted, UsageError
+from cryofw.keys import Purpose, read_public_key
+
+if TYPE_CHECKING:
+    from cryofw.audit import LogTrust
+    from cryofw.image import PublicKey
+    from cryofw.keys import Keyring, Signer
+
+JOURNAL_KEY = "CRYOFW_JOURNAL_KEY"
+
+key_option = click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="KEY",
+    help="A journal key to trust: a name in the keyring, a public PEM file, or a verifier key "
+    "(NAME+ID+KEY). May be repeated. [default: all journal keys of the keyring]",
+)
+witness_key_option = click.option(
+    "--witness-key",
+    "witness_keys",
+    multiple=True,
+    metavar="KEY",
+    help="A witness to trust, likewise. [default: all witness keys of the keyring]",
+)
+quorum_option = click.option(
+    "--witnesses",
+    "quorum",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How many different witnesses must have cosigned.",
+)
+
+
+class KeyringSigner:
+    """A key of the keyring that is opened when it first signs, once; a `NoteSigner`.
+
+    Attributes:
+        failure: why it could not be opened; empty if it was, or was not tried.
+    """
+
+    def __init__(self, ring: Keyring, name: str, purpose: Purpose) -> None:
+        self.name = name
+        self.public_key = ring.public_key(name, purpose)
+        self.failure = ""
+        self._ring = ring
+        self._purpose = purpose
+        self._signer: Signer | None = None
+        self._error: CryofwError | None = None
+
+    def open(self) -> Signer:
+        """Open the private half, asking for a passphrase or PIN at most once.
+
+        Raises:
+            KeyringError, KeyFileError, KeyRefused, KeyServiceUnreachable: as `Keyring.signer`.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._signer is None:
+            try:
+                self._signer = self._ring.signer(
+                    self.name, self._purpose, passphrase_source(None), pin_source()
+                )
+            except Interrupted:
+                raise
+            except CryofwError as error:
+                self._error, self.failure = error, str(error)
+                raise
+        return self._signer
+
+    def try_open(self) -> str:
+        """Open it; the answer is why that failed, empty if it did not."""
+        try:
+            self.open()
+        except Interrupted:
+            raise
+        except CryofwError as error:
+            return str(error)
+        return ""
+
+    def sign(self, message: bytes) -> bytes:
+        """See `NoteSigner`; raises as `open`."""
+        return self.open().sign(message)
+
+
+def journal_signer(keyring: Path) -> KeyringSigner | None:
+    """The key that signs checkpoints: the keyring's only journal key, or CRYOFW_JOURNAL_KEY.
+
+    None if there is no keyring, or no journal key in it: then checkpoints are not signed.
+
+    Raises:
+        KeyringError: the keyring has mistakes, or several journal keys.
+    """
+    if not keyring.exists():
+        return None
+    from cryofw.keys import load_keyring
+
+    ring = load_keyring(keyring)
+    name = os.environ.get(JOURNAL_KEY, "")
+    if not name and not ring.public_keys(Purpose.JOURNAL):
+        return None
+    return KeyringSigner(ring, name or ring.choose(Purpose.JOURNAL).name, Purpose.JOURNAL)
+
+
+def named_signer(keyring: Path, name: str | None, purpose: Purpose) -> KeyringSigner:
+    """A key of the keyring by name, or its only one of the purpose.
+
+    Raises:
+        KeyringError, KeyRefused: as `Keyring.choose` and `Keyring.public_key`.
+    """
+    from cryofw.keys import load_keyring
+
+    ring = load_keyring(keyring)
+    return KeyringSigner(ring, name or ring.choose(purpose).name, purpose)
+
+
+def log_trust(
+    keys: tuple[str, ...], witness_keys: tuple[str, ...], quorum: int, keyring: Path
+) -> LogTrust:
+    """Whose signatures under a journal count.
+
+    Raises:
+        KeyringError, KeyFileError, VerifierKeyInvalid, ImageError: a key that cannot be read.
+        KeyRefused: a key of the keyring that is for another purpose.
+        UsageError: more witnesses are asked for than are known.
+    """
+    from cryofw.audit import LogTrust
+
+    trust = LogTrust(
+        _public_keys(keys, keyring, Purpose.JOURNAL),
+        _public_keys(witness_keys, keyring, Purpose.WITNESS),
+        quorum,
+    )
+    if quorum > len(trust.witnesses):
+        raise UsageError(
+            f"{quorum} witnesses are asked for, and {len(trust.witnesses)} are known",
+            hint="--witness-key, or a key with `purpose: witness` in the keyring",
+        )
+    return trust
+
+
+def _public_keys(keys: tuple[str, ...], keyring: Path, purpose: Purpose) -> dict[str, PublicKey]:
+    """Named keys, or all of a purpose; a keyring that nobody named may be missing."""
+    found: dict[str, PublicKey] = {}
+    names = []
+    for key in keys:
+        if "+" in key:
+            from cryofw.journal import parse_verifier_key
+
+            name, public = parse_verifier_key(key)
+            found[name] = public
+        elif "/" in key or key.endswith(".pem"):
+            found[key] = read_public_key(Path(key))
+        else:
+            names.append(key)
+    if names or (not keys and has_keyring(keyring)):
+        from cryofw.keys import load_keyring
+
+        ring = load_keyring(keyring)
+        names = names or [e.name for e in ring.entries.values() if e.purpose is purpose]
+        found |= {name: ring.public_key(name, purpose) for name in names}
+    return found
+
+
+def has_keyring(keyring: Path) -> bool:
+    """Whether a keyring is to be read: it exists, or somebody named it."""
+    context = click.get_current_context(silent=True)
+    source = context.get_parameter_source("keyring") if context else None
+    return keyring.exists() or source not in (None, ParameterSource.DEFAULT)
