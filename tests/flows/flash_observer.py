@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.simulator import (
     Bootloader,
+    BootloaderConfig,
     FileStorage,
     Flash,
     MemoryStorage,
@@ -65,9 +66,14 @@ class SeenDevice:
         return self.next_swap in (SwapType.TEST, SwapType.PERMANENT)
 
 
-def see_chip(name: str, chip: FlashStorage, validator: SignatureCheck) -> SeenDevice:
+def see_chip(
+    name: str,
+    chip: FlashStorage,
+    validator: SignatureCheck,
+    config: BootloaderConfig | None = None,
+) -> SeenDevice:
     """Look at one chip."""
-    bootloader = Bootloader(Flash(_copy(chip)), validator)
+    bootloader = Bootloader(Flash(_copy(chip)), validator, config or BootloaderConfig())
     active, other, next_swap = _hash(bootloader, 0), _hash(bootloader, 1), bootloader.swap_type()
     used = not bootloader.slot(1).is_erased()
     resets = []
@@ -107,7 +113,7 @@ def see_lab(state: Path) -> dict[str, SeenDevice]:
     for one in spec.controllers:
         chip = FileStorage(state / "sim" / "devices" / f"{one.name}.flash", 2 * one.slot_size)
         try:
-            seen[one.name] = see_chip(one.name, chip, validator)
+            seen[one.name] = see_chip(one.name, chip, validator, one.bootloader)
         finally:
             chip.close()
     return seen
