@@ -37,11 +37,20 @@ def signing_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def opened(repo: Path) -> Iterator[Repository]:
-    """The repository, for this publisher alone."""
-    from cryofw.journal import FileStorage
-    from cryofw.release import Repository
+def opened(repo: Path, *, new: bool = False) -> Iterator[Repository]:
+    """The repository, for this publisher alone; only a `new` one is made.
 
+    Raises:
+        RepositoryUnusable: there is none.
+        StorageLocked: another publisher is at work.
+    """
+    from cryofw.journal import FileStorage
+    from cryofw.release import Repository, RepositoryUnusable
+
+    if not new and not any((repo / part).is_dir() for part in ("metadata", "staged")):
+        raise RepositoryUnusable(
+            f"{repo} is no release repository", hint="`cryofw release init` makes one; see --repo"
+        )
     storage = FileStorage(repo, public=True)
     with storage.lock("publisher"):
         yield Repository(storage, datetime.now(UTC), str(repo))

@@ -50,7 +50,7 @@ def init(
     """
     from cryofw.release import FirstKeys, publish, stage_first
 
-    with opened(repo) as repository:
+    with opened(repo, new=True) as repository:
         pool = signer_pool(keyring, passphrase_file, only)
         keys = FirstKeys(
             [pool.key(name) for name in roots],
