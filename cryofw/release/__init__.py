@@ -26,15 +26,7 @@ if TYPE_CHECKING:
         release_again,
         revoke_release,
     )
-    from cryofw.release.client import (
-        LATEST,
-        Forgiveness,
-        OfferedRelease,
-        ReleaseClient,
-        parse_release,
-        read_root,
-        require_sound_root,
-    )
+    from cryofw.release.client import Forgiveness, OfferedRelease, ReleaseClient
     from cryofw.release.errors import (
         MetadataExpired,
         ReleaseInvalid,
@@ -45,8 +37,10 @@ if TYPE_CHECKING:
     )
     from cryofw.release.publication import Shortage, publish, require_staged, sign_staged
     from cryofw.release.record import ReleaseRecord
+    from cryofw.release.release_name import LATEST, parse_release
     from cryofw.release.release_signer import SignerPool, keys_of_role
     from cryofw.release.repository import Repository
+    from cryofw.release.root import read_root, require_sound_root
     from cryofw.release.rotation import FirstKeys, renew, rotate, stage_first
     from cryofw.release.trust import (
         PinnedRoot,
@@ -105,7 +99,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "LATEST": "client",
+    "LATEST": "release_name",
     "Announcement": "catalogue",
     "FirstKeys": "rotation",
     "Forgiveness": "client",
@@ -127,15 +121,15 @@ _MODULES = {
     "latest_of": "catalogue",
     "load_pinned_root": "trust",
     "make_bundle": "bundle",
-    "parse_release": "client",
+    "parse_release": "release_name",
     "pin_root": "trust",
     "publish": "publication",
-    "read_root": "client",
+    "read_root": "root",
     "records_of": "catalogue",
     "release_again": "catalogue",
     "renew": "rotation",
     "require_not_revoked": "trust",
-    "require_sound_root": "client",
+    "require_sound_root": "root",
     "require_staged": "publication",
     "revoke_release": "catalogue",
     "rotate": "rotation",

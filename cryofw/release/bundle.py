@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.release.catalogue import records_of
 from cryofw.release.errors import RepositoryUnusable
-from cryofw.release.publication import why_inconsistent
+from cryofw.release.metadata_set import why_inconsistent
 from cryofw.release.repository import metadata_name
 from cryofw.release.role import ROOT
 

@@ -19,17 +19,18 @@ from typing import TYPE_CHECKING
 from cryofw import __version__
 from cryofw.errors import UsageError
 from cryofw.release.errors import MetadataExpired, ReleaseInvalid, ReleaseRefused
-from cryofw.release.metadata import Metadata, Root
 from cryofw.release.origin import ReleaseOrigin
 from cryofw.release.record import is_of_newer_cryofw, record_from_custom
-from cryofw.release.role import LEAST_ROOT_KEYS, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, is_product
+from cryofw.release.release_name import LATEST
+from cryofw.release.role import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, is_product
+from cryofw.release.root import require_sound_root
 from cryofw.release.session import LARGEST_TARGET, Session
 from cryofw.release.source import open_source
 from cryofw.release.translation import translated
 from cryofw.release.trust import METADATA
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from tuf.ngclient.fetcher import FetcherInterface
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from cryofw.release.record import ReleaseRecord
     from cryofw.release.trust import PinnedRoot
 
-LATEST = "latest"
 _BEFORE_ANY_EXPIRY = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -310,80 +310,6 @@ def _roles(session: Session, products: Mapping[str, Signed]) -> dict[str, Signed
         TARGETS: session.top_targets,
         **products,
     }
-
-
-def read_root(data: bytes, name: str) -> Root:
-    """A root file that is sound by itself: parsed, signed by its own keys, not by one person.
-
-    Whether it is the right one, only a person can tell, by its fingerprint.
-
-    Raises:
-        ReleaseInvalid: it is not.
-    """
-    with translated(name):
-        metadata = Metadata[Root].from_bytes(data)
-        root = metadata.signed
-        if not isinstance(root, Root):
-            raise ReleaseInvalid(f"{name} is no root file", why="it is metadata of another role")
-        root.verify_delegate(ROOT, metadata.signed_bytes, metadata.signatures)
-    require_sound_root(root, name)
-    return root
-
-
-def require_sound_root(root: Root, what: str) -> None:
-    """A root that no single key could have signed, and that counts no key twice.
-
-    TUF counts key ids; two ids of one key would let one person be two.
-
-    Raises:
-        ReleaseInvalid: it is not.
-    """
-    hint = "tell whoever publishes there; nothing of it was used"
-    for name, role in root.roles.items():
-        material = [_material(root, keyid) for keyid in role.keyids]
-        if len(set(material)) != len(material):
-            raise ReleaseInvalid(f"{what} counts one key twice", why=f"role {name}", hint=hint)
-    threshold = root.roles[ROOT].threshold
-    if threshold < LEAST_ROOT_KEYS:
-        raise ReleaseInvalid(
-            f"{what} can be replaced by one person alone",
-            why=f"its threshold is {threshold}, at least {LEAST_ROOT_KEYS} keys must sign a root",
-            hint=hint,
-        )
-
-
-def _material(root: Root, keyid: str) -> str:
-    public = root.keys[keyid].keyval.get("public")
-    return "".join(str(public).split())
-
-
-def parse_release(text: str, products: Sequence[str]) -> tuple[str, str]:
-    """Product and version of `2.1.0`, `latest`, `cc40/2.1.0` or `cc40`.
-
-    Raises:
-        UsageError: it is no version, or leaves several products to choose from.
-    """
-    from cryofw.image import ImageError, Version
-
-    product, _, version = text.rpartition("/")
-    if not product and text in products:
-        product, version = text, LATEST
-    if not product:
-        if len(products) != 1:
-            raise UsageError(
-                f"which board's release {version}?",
-                why=f"boards: {', '.join(products) or 'none'}",
-                hint=f"write it as BOARD/{version}",
-            )
-        product = products[0]
-    if version != LATEST:
-        try:
-            version = str(Version.parse(version))
-        except ImageError as error:
-            raise UsageError(
-                f"{text!r} names no release", why=str(error), hint="such as 2.1.0 or latest"
-            ) from error
-    return product, version
 
 
 def _sync(directory: Path) -> None:

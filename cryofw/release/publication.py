@@ -7,19 +7,17 @@ under each that comes with or after it.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tuf.api.exceptions import RepositoryError
-
 from cryofw.errors import Refused
-from cryofw.release.client import require_sound_root
 from cryofw.release.errors import RepositoryUnusable, SignaturesMissing
 from cryofw.release.metadata import Metadata, Root, Snapshot, Timestamp
+from cryofw.release.metadata_set import MetadataSet, meta_file, why_inconsistent
 from cryofw.release.release_signer import key_name
-from cryofw.release.repository import MetadataSet, meta_file, metadata_name
+from cryofw.release.repository import metadata_name
 from cryofw.release.role import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, in_order
+from cryofw.release.root import require_sound_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -149,56 +147,6 @@ def _still_good(repository: Repository) -> int:
             break
         count += 1
     return count
-
-
-def why_inconsistent(shown: MetadataSet) -> str:
-    """Why a client that trusts its root would refuse this set, expiry aside; empty if it holds."""
-    root, timestamp, snapshot, targets = (
-        shown.root, shown.timestamp, shown.snapshot, shown.targets,
-    )  # fmt: skip
-    if root is None or timestamp is None or snapshot is None or targets is None:
-        return "a role is missing"
-    try:
-        for role, metadata in ((TIMESTAMP, timestamp), (SNAPSHOT, snapshot), (TARGETS, targets)):
-            root.signed.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
-        timestamp.signed.snapshot_meta.verify_length_and_hashes(snapshot.to_bytes())
-        for role, product in shown.products.items():
-            targets.signed.verify_delegate(role, product.signed_bytes, product.signatures)
-        for role, each in shown.all_targets.items():
-            meta = snapshot.signed.meta[f"{role}.json"]
-            meta.verify_length_and_hashes(each.to_bytes())
-            if meta.version != each.signed.version:
-                return f"snapshot names {role} {meta.version}, not {each.signed.version}"
-    except (RepositoryError, ValueError, KeyError) as error:
-        return str(error)
-    return ""
-
-
-def bridged(current: Root, desired: Root) -> list[Root]:
-    """The roots that lead from one to the other without a moment in which nothing verifies.
-
-    Where a key that has signed what readers see now loses its role, one root in between takes
-    both the old and the new keys: what is published is signed anew while it holds.
-    """
-    roles = (TARGETS, SNAPSHOT, TIMESTAMP)
-    lost = [
-        role
-        for role in roles
-        if set(current.roles[role].keyids) - set(desired.roles[role].keyids)
-        or desired.roles[role].threshold > current.roles[role].threshold
-    ]
-    if not lost:
-        desired.version = current.version + 1
-        return [desired]
-    bridge = deepcopy(current)
-    bridge.version, bridge.expires = current.version + 1, desired.expires
-    for role in lost:
-        for keyid in desired.roles[role].keyids:
-            bridge.add_key(desired.keys[keyid], role)
-        least = min(current.roles[role].threshold, desired.roles[role].threshold)
-        bridge.roles[role].threshold = least
-    desired.version = current.version + 2
-    return [bridge, desired]
 
 
 def _root_delegators(repository: Repository, root: Metadata[Root]) -> list[Delegator]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from copy import deepcopy
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ from cryofw.release.metadata import (
     DelegatedRole,
     Delegations,
     Metadata,
-    MetaFile,
     Root,
     Snapshot,
     T,
@@ -30,6 +28,7 @@ from cryofw.release.metadata import (
     Targets,
     Timestamp,
 )
+from cryofw.release.metadata_set import MetadataSet
 from cryofw.release.role import DAYS, ROOT, SNAPSHOT, TARGETS, TIMESTAMP, in_order
 from cryofw.release.translation import translated
 
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cryofw.journal import Storage
-    from cryofw.release.metadata import AnyMetadata
 
 DAYS_FIELD = "x-cryofw-days"
 _TIMESTAMP_NAME = "metadata/timestamp.json"
@@ -50,33 +48,6 @@ _LOCK = "publisher"
 def metadata_name(role: str, version: int) -> str:
     """Where a version of a role's metadata lies."""
     return _TIMESTAMP_NAME if role == TIMESTAMP else f"metadata/{version}.{role}.json"
-
-
-@dataclass
-class MetadataSet:
-    """Metadata that holds together: what a client sees at one moment.
-
-    `timestamp` and `snapshot` are None only where nothing was published yet.
-    """
-
-    root: Metadata[Root] | None = None
-    timestamp: Metadata[Timestamp] | None = None
-    snapshot: Metadata[Snapshot] | None = None
-    targets: Metadata[Targets] | None = None
-    products: dict[str, Metadata[Targets]] = field(default_factory=dict)
-
-    @property
-    def all_targets(self) -> dict[str, Metadata[Targets]]:
-        """The metadata of targets and of each product."""
-        top = {} if self.targets is None else {TARGETS: self.targets}
-        return top | self.products
-
-    @property
-    def by_role(self) -> dict[str, AnyMetadata]:
-        """Every role that is there."""
-        some = {ROOT: self.root, SNAPSHOT: self.snapshot, TIMESTAMP: self.timestamp}
-        found: dict[str, AnyMetadata] = {r: m for r, m in some.items() if m is not None}
-        return {**found, **self.all_targets}
 
 
 class Repository:
@@ -289,11 +260,6 @@ def new_delegation(targets: Targets, product: str) -> None:
     targets.delegations.roles[product] = DelegatedRole(
         product, [], 1, terminating=True, paths=[f"{product}/*"]
     )
-
-
-def meta_file(version: int, data: bytes) -> MetaFile:
-    """What snapshot and timestamp say about a file: version, length and hash."""
-    return MetaFile.from_data(version, data, ["sha256"])
 
 
 def _staged_root(version: int) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from cryofw.errors import Refused, UsageError
 from cryofw.release.metadata import Root, Targets
-from cryofw.release.publication import bridged
 from cryofw.release.release_signer import key_name
 from cryofw.release.repository import DAYS_FIELD, new_delegation
 from cryofw.release.role import (
@@ -144,6 +143,33 @@ def _rotate_root(
         repository.stage(TARGETS, repository.draft_targets(TARGETS))
         return [ROOT, TARGETS]
     return [ROOT]
+
+
+def bridged(current: Root, desired: Root) -> list[Root]:
+    """The roots that lead from one to the other without a moment in which nothing verifies.
+
+    Where a key that has signed what readers see now loses its role, one root in between takes
+    both the old and the new keys: what is published is signed anew while it holds.
+    """
+    roles = (TARGETS, SNAPSHOT, TIMESTAMP)
+    lost = [
+        role
+        for role in roles
+        if set(current.roles[role].keyids) - set(desired.roles[role].keyids)
+        or desired.roles[role].threshold > current.roles[role].threshold
+    ]
+    if not lost:
+        desired.version = current.version + 1
+        return [desired]
+    bridge = deepcopy(current)
+    bridge.version, bridge.expires = current.version + 1, desired.expires
+    for role in lost:
+        for keyid in desired.roles[role].keyids:
+            bridge.add_key(desired.keys[keyid], role)
+        least = min(current.roles[role].threshold, desired.roles[role].threshold)
+        bridge.roles[role].threshold = least
+    desired.version = current.version + 2
+    return [bridge, desired]
 
 
 def renew(repository: Repository, roles: Sequence[str]) -> None:
