@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cryofw.cli.keychoice import passphrase_source
+from cryofw.cli.keychoice import passphrase_source, pin_source
 from cryofw.cli.options import keyring_option, passphrase_option
 from cryofw.cli.output import Output, Status
 from cryofw.cli.releaseview import repo_directory_option
@@ -61,7 +61,7 @@ def signer_pool(keyring: Path, passphrase_file: Path | None, only: Sequence[str]
     from cryofw.keys import load_keyring
     from cryofw.release import SignerPool
 
-    return SignerPool(load_keyring(keyring), passphrase_source(passphrase_file), only)
+    return SignerPool(load_keyring(keyring), passphrase_source(passphrase_file), only, pin_source())
 
 
 def tell_published(repository: Repository, *, as_json: bool) -> None:

@@ -101,11 +101,13 @@ class SignerPool:
         keyring: names the keys.
         passphrase: asked only for an encrypted key.
         only: names of the keys that may sign; empty: all of them.
+        pin: asked for a token's PIN; without it, the environment is.
     """
 
     keyring: Keyring
     passphrase: PassphraseSource
     only: Collection[str] = ()
+    pin: PassphraseSource | None = None
     missed: dict[str, str] = field(default_factory=dict, init=False)
     _entries: dict[str, KeyEntry] = field(default_factory=dict, init=False)
     _opened: dict[str, ReleaseSigner | None] = field(default_factory=dict, init=False)
@@ -133,7 +135,7 @@ class SignerPool:
             return None
         if keyid not in self._opened:
             try:
-                own = self.keyring.signer(entry.name, Purpose.RELEASE, self.passphrase)
+                own = self.keyring.signer(entry.name, Purpose.RELEASE, self.passphrase, self.pin)
                 self._opened[keyid] = ReleaseSigner(own)
             except CryofwError as error:
                 # A holder may be elsewhere with their key; whether that matters the threshold says.
