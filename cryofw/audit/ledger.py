@@ -63,6 +63,8 @@ class DeviceLedger:
     uploaded: str = ""
     tested: str = ""
     verdict: str = ""
+    calibrated_first: bool = False  # since it was checked
+    calibrated: bool = False  # in its test boot
     pair: PairLedger = field(default_factory=PairLedger)
 
     def take(self, record: Record) -> None:
@@ -76,11 +78,14 @@ class DeviceLedger:
             self.intents.clear()
         match record.kind:
             case "device-checked":
-                self.last_good = image
+                self.last_good, self.calibrated_first = image, False
+            case "device-calibrated":
+                self.calibrated_first = self.calibrated_first or self.stands == "checked"
+                self.calibrated = True
             case "image-uploaded":
                 self.uploaded = image
             case "test-booted":
-                self.tested, self.verdict = image, ""
+                self.tested, self.verdict, self.calibrated = image, "", False
             case "verdict-reached":
                 self.verdict = str(record.fields.get("outcome", ""))
             case _:

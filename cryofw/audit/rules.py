@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, TypeAlias
 
+from cryofw.audit.calibration_rules import calibrated_before_its_baseline, calibrated_on_trial
 from cryofw.audit.ledger import (
     CHECK,
     CONFIRM,
@@ -296,7 +297,13 @@ RULES: dict[str, tuple[Rule, ...]] = {
         _nothing_new_in_a_frozen_cryostat,
     ),
     TEST: (_test_of_what_was_uploaded, _nothing_new_in_a_frozen_cryostat),
-    CONFIRM: (_confirm_of_what_passed, _nothing_new_in_a_frozen_cryostat, confirmed_as_a_pair),
+    CONFIRM: (
+        _confirm_of_what_passed,
+        _nothing_new_in_a_frozen_cryostat,
+        confirmed_as_a_pair,
+        calibrated_on_trial,
+    ),
+    "baseline-taken": (calibrated_before_its_baseline,),
     "guard-overridden": (_act_of_a_named_person,),
     ROLL_BACK: (_rollback_to_the_last_good, back_as_a_pair),
     "image-uploaded": (_outcome_is_about_the_same_image,),

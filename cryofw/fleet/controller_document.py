@@ -112,7 +112,7 @@ class MetricDocument(MetricSourceDocument):
 
 
 class RecalibrateDocument(StrictDocument):
-    """What calibrates a controller after an update, before it is judged.
+    """What calibrates a controller: before its baseline, before it is judged, after its return.
 
     `device` alone: the controller itself, over SMP group 64; `none` alone: nothing does.
     """
