@@ -65,7 +65,7 @@ BEHAVIOUR: Mapping[str, Mapping[str, object]] = {
     "good": {},
     "drift": {"shift": {"metric": "readout_snr", "by": -3.0, "after_s": 20}},
     "hang": {"hang_s": 0, "wdt": True},
-    "hang-later": {"hang_s": 27, "wdt": True},
+    "hang-later": {"hang_s": 31, "wdt": True},
     "hang-for-good": {"hang_s": 0, "wdt": False},
 }
 VERSIONS = {
