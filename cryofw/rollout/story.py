@@ -251,7 +251,8 @@ def _of_pair(step: e.Event, _version: Callable[[str], str]) -> Line | None:
             had = ", ".join(f"{n} {v or 'none'}" for n, v in step.values.items())
             return Line(Tone.QUIET, "coefficients", f"before: {had}", routine=True)
         case coe.CoefficientsApplied():
-            return Line(Tone.ACTIVE, "coefficients", "given to the image on trial; the soak begins anew")
+            text = "given to the image on trial; the soak begins anew"
+            return Line(Tone.ACTIVE, "coefficients", text)
         case coe.CoefficientsSaved():
             return Line(Tone.GOOD, "coefficients", "kept, as read back from its storage")
         case coe.CoefficientsRestored():
