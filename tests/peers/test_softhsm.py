@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from tuf.api.metadata import Metadata
 
 from cryofw.cli.main import run
 from cryofw.errors import CryofwError
 from cryofw.image import Algorithm, PublicKey, parse_image
+from cryofw.journal.note import sign_note
 from cryofw.keys import (
     KeyFileError,
     KeyringError,
@@ -28,6 +30,7 @@ from cryofw.keys import (
     load_keyring,
     no_passphrase,
 )
+from cryofw.release.metadata import Root, Targets
 from cryofw.simulator.flash import Flash
 from cryofw.simulator.flash_storage import MemoryStorage
 from cryofw.simulator.mcuboot import Bootloader
@@ -189,6 +192,37 @@ def test_a_token_key_serves_each_purpose_and_no_other(hsm: Hsm, purpose: Purpose
     other = next(each for each in Purpose if each is not purpose)
     with pytest.raises(CryofwError, match=f"not for purpose {other}"):
         sign_with("k", other)
+
+
+def test_the_token_signs_release_metadata_and_checkpoints_too(
+    hsm: Hsm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("root1", "root2", "targets", "online", "cc40", "log"):
+        hsm.make_key(name, name.encode().hex(), "EC:edwards25519")
+        add(name, f"token=lab;object={name}", "journal" if name == "log" else "release")
+    add("firmware", "token=lab;object=image")
+    Path("firmware.bin").write_bytes(bytes(range(1, 256)) * 200)
+    monkeypatch.setenv("CRYOFW_PIN", PIN)
+    roles = ["--root", "root1", "--root", "root2", "--targets", "targets", "--online", "online"]
+
+    assert run(["sign", "firmware.bin", "image.bin", "-v", "1.0.0", "--board", "cc40"]) == 0
+    assert run(["release", "init", *roles, "--product", "cc40=cc40"]) == 0
+    assert run(["release", "add", "image.bin"]) == 0
+    assert run(["release", "publish"]) == 0
+
+    # python-tuf judges it, not we.
+    metadata = Path("releases/metadata")
+    root = Metadata[Root].from_file(str(metadata / "1.root.json"))
+    root.verify_delegate("root", root)
+    top = Metadata[Targets].from_file(str(metadata / "1.targets.json"))
+    root.verify_delegate("targets", top)
+    product = Metadata[Targets].from_file(str(metadata / "2.cc40.json"))
+    top.verify_delegate("cc40", product)
+
+    ring = load_keyring(Path("keys.yaml"))
+    signer = ring.signer("log", Purpose.JOURNAL, no_passphrase)
+    note = sign_note("example.org/log\n5\nhash\n", "example.org/log", signer)
+    assert note.signed_by([signer.public_key]) == [signer.public_key]
 
 
 def test_list_shows_the_token_key_and_needs_no_pin(
