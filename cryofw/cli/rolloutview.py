@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from cryofw.cli.coefficientview import show_coefficients
+from cryofw.cli.evidenceview import show_evidence
 from cryofw.cli.guardview import cryostats_json, show_cryostats, show_guards
 from cryofw.cli.output import Output, Status
 from cryofw.rollout import DeviceState, Plan, RolloutState, Step, story
@@ -78,6 +79,7 @@ def show_plan(output: Output, plan: Plan) -> None:
             output.line("   then a person approves")
     output.line()
     show_coefficients(output, plan)
+    show_evidence(output, plan)
     show_guards(output, plan)
     _show_risks(output, plan)
 

@@ -165,6 +165,6 @@ def test_the_commands_drive_a_fleet_that_prometheus_measures(tmp_path: Path) -> 
     ).replace("defaults:\n", f"{SERVER}defaults:\n")
     lab = SmallLab.lay_out(tmp_path / "lab", text)
     before = lab.see()
-    lab.run("deploy", "drift.bin", "--yes").expect(6, "readout_snr")
+    lab.run("deploy", "drift.bin", "--yes").expect(6, "readout_snr from prometheus")
     assert set(lab.running().values()) == {"factory"}
     lab.check_end(before)

@@ -155,10 +155,13 @@ def sends() -> dict[str, int]:
 
 
 def test_the_t_mixture_judges_where_it_is_asked_for(tmp_path: Path) -> None:
-    text = SMALL_FLEET.replace("    every: 5 s\n", "    every: 5 s\n    test: t-mixture\n")
-    assert "t-mixture" in text
+    asked = "    every: 5 s\n    test: t-mixture\n    recalibrate: {command: [no-such-program]}\n"
+    text = SMALL_FLEET.replace("    every: 5 s\n", asked)
+    assert asked in text
     lab = SmallLab.lay_out(tmp_path / "lab", text)
-    lab.run("deploy", "good.bin", "--yes").expect(75, "needs an approval")
+    words = "Evidence of all: calibrated by the lab before its baseline, in its test boot and"
+    deployed = lab.run("deploy", "good.bin", "--yes")
+    deployed.expect(75, "needs an approval", words, "judged by the t-mixture")
     found = [r for r in lab.records() if r["kind"] == "verdict-reached"]
     assert found
     rules = {metric["rule"] for r in found for metric in r["evidence"]["metrics"].values()}
