@@ -208,8 +208,9 @@ def plan(
         refuse_existing(output, force=force)
     keys = list(trusted_image_keys((), keyring).values())
     home, fleet = Home(state), load_fleet(fleet_path)
-    coefficients = read_coefficients(coefficients_path)
+    given = read_coefficients(coefficients_path)
     chosen = choose_firmware(home, keys, image, wish, boards_of(fleet))
+    coefficients = chosen.coefficients(given)
     overrides = _overrides(no_way_back, no_reset_path, downgrade)
     made = prepare(home, chosen, keys, fleet, last_good, overrides, coefficients)
     if output is not None:
@@ -296,7 +297,7 @@ def deploy(
             require_same_coefficients(made, coefficients_path)
         else:
             assert fleet is not None
-            coefficients = read_coefficients(coefficients_path)
+            coefficients = chosen.coefficients(read_coefficients(coefficients_path))
             overrides = _overrides(no_way_back, no_reset_path, downgrade)
             made = prepare(home, chosen, keys, fleet, last_good, overrides, coefficients)
     _check_stage(made, stage)

@@ -57,6 +57,9 @@ for _command in (init, rotate, refresh, sign, publish):
 )
 @click.option("--sbom", type=PATH, help="CycloneDX or SPDX JSON, published beside it.")
 @click.option("--provenance", type=PATH, help="in-toto JSON, published beside it.")
+@click.option(
+    "--coefficients", type=PATH, help="Calibration coefficients that every deploy of it brings."
+)
 @click.option("--checkpoint", type=PATH, help="Signed checkpoint of a journal to bear witness of.")
 @why_option
 @publish_option
@@ -69,6 +72,7 @@ def add(
     commit: str,
     sbom: Path | None,
     provenance: Path | None,
+    coefficients: Path | None,
     checkpoint: Path | None,
     why: str,
     at_once: bool,
@@ -90,7 +94,7 @@ def add(
     if again is not None and not why.strip():
         raise UsageError("a rollback needs a reason", hint="--why TEXT")
     note = read_file(checkpoint, "checkpoint").decode("utf-8", "replace") if checkpoint else ""
-    documents = {"sbom": sbom, "provenance": provenance}
+    documents = {"sbom": sbom, "provenance": provenance, "coefficients": coefficients}
     said = Announcement(
         operator_name(), why, host, commit, note,
         {kind: read_file(path, kind) for kind, path in documents.items() if path is not None},

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from cryofw.engine.home import Home
     from cryofw.image import PublicKey
-    from cryofw.release import Firmware, OfferedRelease, ReleaseClient, ReleaseOrigin
+    from cryofw.release import (
+        Firmware,
+        OfferedRelease,
+        ReleaseClient,
+        ReleaseOrigin,
+        ReleaseRecord,
+    )
+    from cryofw.release.coefficients import Coefficients
 
 release_option = click.option(
     "--release",
@@ -68,6 +75,29 @@ class ChosenFirmware:
     data: bytes
     origin: ReleaseOrigin | None = None
     client: ReleaseClient | None = None
+    record: ReleaseRecord | None = None
+
+    def coefficients(self, given: Coefficients | None) -> Coefficients | None:
+        """The calibration coefficients that go with it: the release's own, else those given.
+
+        Raises:
+            Refused: both, and they differ.
+            CoefficientsError: the release's cannot be read.
+        """
+        attached = self.record.coefficients if self.record else None
+        if attached is None:
+            return given
+        assert self.client is not None
+        from cryofw.release.coefficients import parse_coefficients
+
+        own = parse_coefficients(self.client.read_document(attached.path), attached.path)
+        if given is not None and given.digest != own.digest:
+            raise Refused(
+                "the release brings coefficients of its own",
+                why=f"{attached.path} is {own.digest[:16]}, --coefficients {given.digest[:16]}",
+                hint="leave --coefficients out, or deploy the image as a file",
+            )
+        return own
 
     def way_back(self, hashes: Collection[str], keys: Sequence[PublicKey]) -> list[bytes]:
         """Images of the repository that devices run now, verified; revoked ones as well."""
@@ -135,7 +165,7 @@ def _take(
     data = client.read(offered)
     firmware = _admit(offered, data, keys)
     offered.record.require_image(firmware)
-    return ChosenFirmware(firmware, data, client.origin(offered.record), client)
+    return ChosenFirmware(firmware, data, client.origin(offered.record), client, offered.record)
 
 
 def _admit(release: OfferedRelease, data: bytes, keys: Sequence[PublicKey]) -> Firmware:
@@ -162,7 +192,7 @@ def require_fresh(origin: ReleaseOrigin | None) -> None:
     """
     if origin is None or origin.forgiven:
         return
-    expires = datetime.fromisoformat(origin.expires)
+    expires = origin.expiry
     if datetime.now(UTC) > expires:
         raise Refused(
             f"the plan's release {origin.release} is not vouched for any more",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,7 @@ import click
 from cryofw.cli.file import read_file
 from cryofw.cli.options import PATH, force_option, json_option, state_option
 from cryofw.cli.output import Output, Status
-from cryofw.cli.rolloutrun import ask
-from cryofw.errors import Refused
+from cryofw.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from cryofw.release import PinnedRoot
@@ -50,8 +50,8 @@ def trust(
         _show(output, pinned, root)
     if fingerprint:
         _compare(pinned, fingerprint)
-    else:
-        ask("Is this the fingerprint that the release manager told you?", "yes", yes=yes)
+    elif not yes:
+        _ask()
     pin_root(FileStorage(state), pinned, replace=force)
     if as_json:
         output.json({"root": pinned.fingerprint, "version": root.version, "source": pinned.source})
@@ -67,6 +67,17 @@ def _show(output: Output, pinned: PinnedRoot, root: Root) -> None:
     for role in root.roles:
         names, threshold = keys_of_role(role, {"root": root})
         output.line(f"  {role:<10}  {threshold} of {', '.join(names)}")
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "nobody is at the terminal to compare the fingerprint",
+            hint="--fingerprint SHA256 compares it; --yes says that you did",
+        )
+    question = "Is this the fingerprint that the release manager told you? Type 'yes' to trust it"
+    if click.prompt(question, default="", show_default=False).strip() != "yes":
+        raise Refused("nobody vouched for the fingerprint; nothing was trusted")
 
 
 def _compare(pinned: PinnedRoot, fingerprint: str) -> None:

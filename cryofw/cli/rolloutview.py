@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryofw.cli.coefficientview import show_coefficients
@@ -38,6 +39,9 @@ _STATE_STATUS = {
     DeviceState.ABANDONED: Status.WARNING,
 }
 
+
+_WARN_DAYS = 30
+"""So long before its end a lab without a network should ask for the next bundle."""
 
 _ON_TRIAL = (DeviceState.WATCHED, DeviceState.HELD, DeviceState.FROZEN)
 
@@ -90,6 +94,10 @@ def _show_origin(output: Output, plan: Plan) -> None:
         return
     output.line(f"  source   {origin.release}, number {origin.number}, from {origin.source}")
     output.line(f"           verified; vouched for until {origin.expires[:10]}")
+    days_left = (origin.expiry - datetime.now(UTC)).days
+    if 0 <= days_left < _WARN_DAYS:
+        what = f"in {days_left} days: ask for fresh metadata or a fresh bundle"
+        output.status(Status.WARNING, "expires", what)
     if origin.rolls_back:
         what = f"this release takes back {origin.rolls_back}: devices may get an older version"
         output.status(Status.WARNING, "rollback", what)

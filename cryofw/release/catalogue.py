@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cryofw.errors import BadInput, Refused
+from cryofw.release.coefficients import parse_coefficients
 from cryofw.release.errors import ReleaseRefused
 from cryofw.release.host_range import HostRange
 from cryofw.release.record import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cryofw.release.metadata import TargetFile, Targets
     from cryofw.release.repository import Repository
 
+_SUFFIXES = {"sbom": "json", "provenance": "json", "coefficients": "yaml"}
 _DOCUMENTS = {"sbom": ("bomFormat", "spdxVersion"), "provenance": ("predicateType", "payloadType")}
 """A document beside a release, and the names of which a JSON document of its kind has one."""
 
@@ -38,7 +40,8 @@ class Announcement:
         by: who releases it; why: what they say about it.
         host: range of versions of cryofw; commit: of the source.
         checkpoint: signed note of a journal.
-        documents: `sbom` (CycloneDX or SPDX) and `provenance` (in-toto, or its DSSE envelope).
+        documents: `sbom` (CycloneDX or SPDX), `provenance` (in-toto, or its DSSE envelope) and
+            `coefficients` (cryofw.coefficients/v1).
     """
 
     by: str
@@ -97,16 +100,19 @@ def add_release(
         why=said.why,
         checkpoint=said.checkpoint,
     )
+    attachments: dict[str, Attachment] = {}
     for kind, document in (said.documents or {}).items():
         _check_document(kind, document)
-        path = f"{record.product}/{record.version}.{kind}.json"
+        path = f"{record.product}/{record.version}.{kind}.{_SUFFIXES[kind]}"
         targets.targets[path] = repository.keep_target(path, document, None)
         attached = Attachment(path, hashlib.sha256(document).hexdigest())
-        record = (
-            replace(record, sbom=attached)
-            if kind == "sbom"
-            else replace(record, provenance=attached)
-        )
+        attachments[kind] = attached
+    record = replace(
+        record,
+        sbom=attachments.get("sbom"),
+        provenance=attachments.get("provenance"),
+        coefficients=attachments.get("coefficients"),
+    )
     custom = record.to_custom()
     record_from_custom(record.path, custom)  # what clients will insist on
     targets.targets[record.path] = repository.keep_target(record.path, data, custom)
@@ -210,6 +216,9 @@ def _moment(now: datetime) -> str:
 
 
 def _check_document(kind: str, data: bytes) -> None:
+    if kind == "coefficients":
+        parse_coefficients(data, "the file of coefficients")
+        return
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+
+from cryofw.errors import BadInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +33,19 @@ class ReleaseOrigin:
     forgiven: tuple[str, ...] = ()
     by: str = ""
     why: str = ""
+
+    @property
+    def expiry(self) -> datetime:
+        """`expires` as a time.
+
+        Raises:
+            BadInput: it is none; somebody wrote the plan by hand.
+        """
+        try:
+            return datetime.strptime(self.expires, "%Y-%m-%dT%H:%M:%S%z")
+        except ValueError as error:
+            raise BadInput(
+                f"the plan's release {self.release} expires at no time",
+                why=f"{self.expires[:40]!r}",
+                hint="make a new plan; a plan is never edited",
+            ) from error

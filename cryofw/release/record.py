@@ -58,6 +58,7 @@ class ReleaseRecord:
         released: RFC 3339 time; by: who released it; why: what they said about it.
         rolls_back: version that this release takes back; empty for one that goes forward.
         checkpoint: signed note of a journal, whose state the release so bears witness of.
+        coefficients: calibration coefficients that go and come back with the firmware.
     """
 
     product: str
@@ -74,6 +75,7 @@ class ReleaseRecord:
     checkpoint: str = ""
     sbom: Attachment | None = None
     provenance: Attachment | None = None
+    coefficients: Attachment | None = None
     revoked: Revocation | None = None
 
     @property
@@ -173,6 +175,7 @@ def record_from_custom(path: str, custom: object) -> ReleaseRecord:
         },
         sbom=_attachment(path, custom, "sbom"),
         provenance=_attachment(path, custom, "provenance"),
+        coefficients=_attachment(path, custom, "coefficients"),
         revoked=_revocation(path, custom),
     )
     _check(path, record)
@@ -197,7 +200,7 @@ def _check(path: str, record: ReleaseRecord) -> None:
         raise _invalid(path, f"its record is that of {record.name[:80]!r}")
     if record.released and not _TIME.fullmatch(record.released):
         raise _invalid(path, "its time is no time")
-    for attached in (record.sbom, record.provenance):
+    for attached in (record.sbom, record.provenance, record.coefficients):
         if attached is not None and not attached.path.startswith(f"{record.product}/"):
             raise _invalid(path, "a document beside it lies under another product")
 

@@ -334,3 +334,27 @@ def test_versions_are_those_of_the_lab(lab: SmallLab) -> None:
     listed: Ran = lab.run("release", "list")
     listed.expect(0, VERSIONS["factory"], VERSIONS["good"], "f00d", ">=0.1")
     assert [row["number"] for row in rows(lab)] == [1, 2]
+
+
+COEFFICIENTS = """\
+schema: cryofw.coefficients/v1
+defaults:
+  readout/gain: {type: f32, value: 2.0}
+"""
+
+
+def test_coefficients_travel_with_the_release(lab: SmallLab) -> None:
+    (lab.directory / "gain.yaml").write_text(COEFFICIENTS)
+    (lab.directory / "other.yaml").write_text(COEFFICIENTS.replace("2.0", "3.0"))
+    add = ("release", "add", "drift.bin", "--publish", "--coefficients")
+    lab.run(*add, "keys.yaml").expect(3, "cryofw.keys/v1")
+    lab.run(*add, "gain.yaml").expect(0)
+
+    made = json.loads(lab.run("plan", "--release", "1.2.0", "--json").expect(0).out)
+    assert made["coefficients_digest"]
+    assert made["devices"]["rig-a"]["coefficients"]
+    same = lab.run("plan", "--release", "1.2.0", "--coefficients", "gain.yaml", "--json").expect(0)
+    assert json.loads(same.out)["coefficients_digest"] == made["coefficients_digest"]
+    lab.run("plan", "--release", "1.2.0", "--coefficients", "other.yaml").expect(
+        5, "brings coefficients of its own"
+    )

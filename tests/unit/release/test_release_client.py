@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cryofw import __version__
-from cryofw.errors import Refused, UsageError, VerificationFailed
+from cryofw.errors import BadInput, Refused, UsageError, VerificationFailed
 from cryofw.journal.memory_storage import MemoryDisk, MemoryStorage
 from cryofw.release import (
     Announcement,
@@ -96,6 +97,9 @@ def test_the_origin_says_what_was_verified(publisher: Publisher) -> None:
     assert origin.expires == "2027-01-19T21:00:00Z"
     assert origin.root == PinnedRoot(publisher.root_file).fingerprint
     assert origin.forgiven == ()
+    assert origin.expiry == publisher.now + timedelta(days=60)
+    with pytest.raises(BadInput, match="expires at no time"):
+        _ = replace(origin, expires="2027").expiry
 
 
 # --- expiry and the glass over it -----------------------------------------------------------
