@@ -134,7 +134,10 @@ class RolloutLedger:
 
     def device(self, name: str) -> DeviceLedger:
         """The device's ledger, made when it is first named."""
-        return self.devices.setdefault(name, DeviceLedger())
+        found = self.devices.get(name)
+        if found is None:
+            found = self.devices[name] = DeviceLedger()
+        return found
 
     def take(self, record: Record) -> None:
         """Fold one record of this rollout."""

@@ -141,8 +141,7 @@ def decode(line: bytes, *, strict: bool = False) -> Record:
         raise RecordMalformed(f"not a line of JSON (more after character {end})")
     if not isinstance(raw, dict):
         raise RecordMalformed("not a JSON object")
-    keys = tuple(raw)
-    is_ours = not strict or (_dumps(raw) == text and (keys in _SHAPES or _is_ordered(keys)))
+    is_ours = not strict or (_dumps(raw) == text and _is_ordered(tuple(raw)))
     version = raw.pop("v", None)
     if type(version) is not int or version < 1:
         raise RecordMalformed("its version `v` is not a number from 1 on")
@@ -160,6 +159,8 @@ def decode(line: bytes, *, strict: bool = False) -> Record:
 
 def _is_ordered(keys: tuple[str, ...]) -> bool:
     """Whether the envelope comes first and the fields follow in order; remembers those that do."""
+    if keys in _SHAPES:
+        return True
     head = tuple(key for key in ENVELOPE if key != "device" or key in keys)
     fields = keys[len(head) :]
     if keys[: len(head)] != head or list(fields) != sorted(fields):
@@ -184,9 +185,9 @@ _MOST_KNOWN = 10_000
 
 
 def _decode_v1(raw: dict[str, Any]) -> Record:
-    n, t, who = raw.pop("n", None), raw.pop("t", None), raw.pop("who", None)
-    rollout, device = raw.pop("rollout", None), raw.pop("device", None)
-    kind = raw.pop("kind", None)
+    take = raw.pop
+    n, t, who, rollout = take("n", None), take("t", None), take("who", None), take("rollout", None)
+    device, kind = take("device", None), take("kind", None)
     if type(n) is not int or n < 0:
         raise RecordMalformed("its number `n` is missing or wrong")
     if not isinstance(t, str) or not _TIME.fullmatch(t):

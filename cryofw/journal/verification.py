@@ -163,7 +163,8 @@ def scan_journal(
         if known is not None and not known.equal(first, hashes[:count]):
             _tell_changed_line(checkpoint, known, first, offset, lines)
     if checkpoint is not None and len(leaves) < anchored:
-        _read_all(data, length)
+        if known is None or not known.vouched_by(checkpoint):
+            _read_all(data, length)
         raise _cut_short(len(leaves), checkpoint, length, torn=len(data) > length)
     tree = MerkleTree.of_hashes(leaves)
     if checkpoint is not None:
