@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cryofw.health.contract import MetricContract
     from cryofw.telemetry import Recording
 
-MEASURED_WITH = 100
+MEASURED_WITH = (300, 100)
 """Baseline samples with which noise is measured: fewer tell little about autocorrelation."""
 _TRIED = 60  # rollouts to try a proposal on
 HELD = 0.05
@@ -87,11 +87,13 @@ def tune(
     first = Backtester(fleet, recording, seed=seed, jobs=jobs)
     as_it_is = _replayed(first)
     ample, rollouts = now, as_it_is
-    if now < MEASURED_WITH:
-        wider = _with_baseline(text, name, MEASURED_WITH)
+    for baseline in MEASURED_WITH:
+        if baseline <= ample:
+            break
+        wider = _with_baseline(text, name, baseline)
         longer = _replayed(Backtester(wider, recording, seed=seed, jobs=jobs))
         if isinstance(longer, list):
-            ample, rollouts = MEASURED_WITH, longer
+            ample, rollouts = baseline, longer
     if isinstance(rollouts, RecordingTooShort):
         raise rollouts
     measured = measure(rollouts, ample)
@@ -147,15 +149,16 @@ def _proposals(
     measured: Mapping[str, Mapping[str, Measured]],
     threshold: float,
 ) -> list[Proposal]:
-    """Worth trying, the least evidence first; those that raise a reject come last."""
+    """Worth trying, the quickest first; those that raise a reject come last."""
     metrics, stages = _contracts(fleet), _stages(fleet, threshold)
     shared = at_path(read_document(text, name).value, ("defaults", "calibration", "metrics"))
     every = [
         _of_defaults(propose(metrics, stages, measured, now, baseline), shared)
-        for baseline in BASELINES
+        for baseline in sorted({*BASELINES, now})
     ]
     seeing = [one for one in every if not one.blind] or every[-1:]
-    return sorted(seeing, key=lambda one: one.gives_way)
+    every_s = stages[0].every_s
+    return sorted(seeing, key=lambda one: (one.gives_way, one.duration_s(every_s)))
 
 
 def _explained(best: _Tried, tried: list[_Tried]) -> Proposal:

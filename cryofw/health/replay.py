@@ -208,15 +208,16 @@ class _Replay:
     def _seen(self) -> dict[str, tuple[Seen, ...]]:
         found: dict[str, tuple[Seen, ...]] = {}
         for metric in self._wave.rule.metrics:
-            streams = [self._cohort.streams(device)[metric.name] for device in self._devices]
+            members = self._wave.rule.devices
+            streams = [self._cohort.streams(device)[metric.name] for device in members]
             found[metric.name] = tuple(
                 Seen(
                     stream.noise,
-                    metric.harm(stream.after - stream.before),
+                    metric.harm(stream.after - stream.before) if stream.count else 0.0,
                     stream.shift.length if stream.shift else 0,
                     stream.count,
                 )
                 for stream in streams
-                if stream.baseline_count > 1 and stream.count
+                if stream.baseline_count > 1
             )
         return found

@@ -27,7 +27,7 @@ _SOAKS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # times the soak that is
 _WANDER = 3.0  # standard deviations that a margin leaves room for
 _EXPLAINED = 1.15  # a spread so much above that of the noise is still noise
 _Q95 = 1.959964
-_NOISY = 0.9  # quantile of the noise that a contract has to see through
+_HARDEST = 0.9  # of the streams; what the rest does to a rollout, replays of it tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Measured:
 
     Attributes:
         noise: standard deviation of a sample as it is judged; nine in ten streams have less.
-        rho: lag-1 autocorrelation, as the block lengths tell it.
+        rho: lag-1 autocorrelation, as the block lengths tell it; likewise.
         wander: standard deviation of the change from baseline to soak beyond what noise explains.
         streams: how many there were.
     """
@@ -88,6 +88,11 @@ class Proposal:
     soaks: Mapping[str, Change]
     blind: tuple[str, ...] = ()
 
+    def duration_s(self, every_s: float) -> float:
+        """Baseline and soaks together, at one sample every `every_s` seconds."""
+        soaks_s = sum(one.proposed for one in self.soaks.values())
+        return self.baseline_samples.proposed * every_s + soaks_s
+
     @property
     def gives_way(self) -> bool:
         """Some reject is raised: less evidence than this would be needed to see it."""
@@ -117,19 +122,19 @@ def measure(
 
 
 def _measured(streams: Sequence[Seen], baseline: int) -> Measured:
-    noises = sorted(one.noise for one in streams)
+    judged = [one for one in streams if one.noise > 0 and one.samples]
     # In units of what noise alone gives, so that short and long soaks can be put together.
-    spreads = [
-        abs(one.worse) / (one.noise * _of_means(one.block, baseline, one.samples))
-        for one in streams
-        if one.noise > 0
-    ]
-    block = median(one.block for one in streams)
-    unit = median(noises) * _of_means(block, baseline, median(one.samples for one in streams))
+    units = [one.noise * _of_means(one.block, baseline, one.samples) for one in judged]
+    spreads = [abs(one.worse) / unit for one, unit in zip(judged, units, strict=True)]
     ratio = quantiles(spreads, n=20)[-1] / _Q95 if len(spreads) > 1 else 0.0
-    wander = unit * math.sqrt(ratio * ratio - 1) if ratio > _EXPLAINED else 0.0
-    noise = noises[min(len(noises) - 1, int(_NOISY * len(noises)))]
+    wander = median(units) * math.sqrt(ratio * ratio - 1) if ratio > _EXPLAINED else 0.0
+    noise, block = _hardest(one.noise for one in streams), _hardest(one.block for one in streams)
     return Measured(noise, (block - 1) / (block + 1), wander, len(streams))
+
+
+def _hardest(values: Iterable[float]) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(_HARDEST * len(ordered)))]
 
 
 def _of_means(block: float, before: float, after: float) -> float:
@@ -165,11 +170,7 @@ def propose(
         for name, sights in seen.items()
         if any(sight.finds is None or sight.clears is None for _, _, sight in sights)
     )
-    why = (
-        "the fewest with which healthy rollouts pass"
-        if baseline != now
-        else "enough: healthy rollouts pass"
-    )
+    why = "enough" if baseline == now else "with the soaks below, the quickest that sees `reject`"
     return Proposal(Change(now, baseline, why), margins, rejects, soaks, blind)
 
 
@@ -240,7 +241,7 @@ def _reject(metric: MetricContract, seen: Sequence[tuple[str, Measured, Sight]])
     for stage, one, sees in seen:
         shift = sees.smallest_shift(metric, one.noise)
         if shift is None or sees.clears is None:
-            why = f"{stage} sees no shift at all: its noise is too slow for so few samples"
+            why = f"{stage} sees no shift at all: its noise is slow, so try a larger `every`"
             return Change(metric.reject, max(metric.reject, round_up(1.5 * metric.margin)), why)
         if (least := max(shift, sees.clears * one.noise)) > needed:
             needed = least

@@ -114,7 +114,7 @@ class Seen:
         noise: standard deviation of a baseline sample, as it is judged.
         worse: mean since the update less the mean of the baseline, worse is positive.
         block: samples in a block; 0 when nothing could be judged.
-        samples: since the update.
+        samples: since the update; 0 when it was not updated.
     """
 
     noise: float

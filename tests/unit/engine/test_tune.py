@@ -74,7 +74,7 @@ def test_a_margin_that_healthy_devices_cross_is_raised() -> None:
     tuning = tune(FLEET, "fleet.yaml", record(18, change=wander))
     margins, rejects = tuning.proposal.margins, tuning.proposal.rejects
 
-    assert margins["snr"].proposed > 1.0
+    assert margins["snr"].proposed > 0.7
     assert "healthy devices wander by" in margins["snr"].why
     assert margins["jitter"].proposed == 0.5
     assert rejects["snr"].proposed > margins["snr"].proposed
