@@ -65,6 +65,7 @@ class Cohort:
         self._members = {name: self._member(name) for name in rule.devices}
         self._pools = self._own_pools() if pools is None else pools
         self._shared: dict[str, int] = {}
+        self._void = ""
 
     def _control_groups(self) -> dict[str, ControlGroup]:
         rule = self.rule
@@ -88,6 +89,13 @@ class Cohort:
             member.last = -1
             for before in member.before.values():
                 before.clear()
+
+    def void(self, why: str) -> None:
+        """The baselines hold no more, and it is too late for new ones: nothing is judged by them.
+
+        A baseline is that of one device in one cooldown, with one firmware and one calibration.
+        """
+        self._void = self._void or why
 
     def _own_pools(self) -> StagePools:
         rule, pooled = self.rule, len(self.rule.devices) > 1
@@ -336,6 +344,9 @@ class Cohort:
     def _under_controls(self, metric: str, finding: MetricFinding) -> MetricFinding:
         """A group that left its own baseline proves nothing, neither good nor bad."""
         group = self.groups.get(metric)
+        if self._void:
+            reason = f"{metric}: {self._void}, so its baseline holds no more"
+            return MetricFinding(metric, Shift.UNDECIDED, reason, finding.evidence)
         left = group.left if group else ""
         if not left:
             return finding

@@ -36,8 +36,8 @@ class CalibrationStream:
     """
 
     __slots__ = (
-        "_base", "_next_look", "_raw", "_raws", "_seed", "_sign", "_slot", "_total", "bound", "controls",
-        "count", "looks", "noise_test", "p_fine", "rule", "shift", "tmixture",
+        "_base", "_next_look", "_raw", "_raws", "_seed", "_sign", "_slot", "_total", "bound",
+        "controls", "count", "looks", "noise_test", "p_fine", "rule", "shift", "tmixture",
     )  # fmt: skip
 
     def __init__(self, rule: StreamRule, seed: bytes, controls: tuple[str, ...] = ()) -> None:

@@ -239,6 +239,23 @@ class Cohorts:
                 cohort.restart()
                 self._asked.update(dict.fromkeys(cohort.rule.devices, 0))
 
+    def disturb(self, cryostat: str, why: str, *, cycled: bool) -> None:
+        """A cryostat froze: baselines that are being taken there begin again.
+
+        Args:
+            cryostat: its name.
+            why: what happened.
+            cycled: the fridge left its base: baselines that are fixed hold no more either.
+        """
+        for cohort in {id(c): c for c in self._own.values()}.values():
+            devices = (*cohort.rule.devices, *cohort.rule.controls)
+            own = self._plan.devices[cohort.rule.devices[0]].cryostat
+            if not cohort.frozen:
+                if any(self._plan.devices[name].cryostat == cryostat for name in devices):
+                    cohort.restart()
+            elif cycled and own == cryostat:
+                cohort.void(f"{cryostat} left its base ({why})")
+
     def drop(self, device: str) -> None:
         """`device` takes no part any more."""
         cohort = self._own.get(device)

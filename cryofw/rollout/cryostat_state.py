@@ -81,6 +81,7 @@ class CryostatHandlers(ABC):
         guard = self.guards[event.cryostat]
         guard.frozen, guard.held_out = event.why, ""
         guard.blocked_t_s = guard.latest.t_s if guard.latest else None
+        self.cohorts.disturb(event.cryostat, event.why, cycled=bool(guard.fridge_elsewhere()))
         for progress in self.inhabitants(event.cryostat):
             self.align(progress)
         self._decide_again(event.cryostat)
