@@ -294,7 +294,7 @@ class Journal:
             entry, data = checkpoint_name(self._name), checkpoint.encode()
             self._guarded(lambda: self._storage.write_atomic(entry, data))
             self._checkpointed = self.size
-            self._cache.write(self._leaves, self._tile_ends)
+            self._guarded(lambda: self._cache.write(self._leaves, self._tile_ends))
         self._sign()
         return checkpoint
 

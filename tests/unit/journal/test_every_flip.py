@@ -35,6 +35,17 @@ def written(clock: Clock) -> tuple[bytes, Checkpoint, LeafHashes]:
     return storage.read(NAME), checkpoint, LeafHashes(storage.read("tree/leaves"))
 
 
+def first_lie(
+    data: bytes, checkpoint: Checkpoint, known: LeafHashes
+) -> tuple[int | None, int | None] | None:
+    """Record and byte; quicker than `pytest.raises`, which counts here."""
+    try:
+        verify_journal(data, checkpoint, known)
+    except JournalCorrupt as error:
+        return error.record, error.offset
+    return None
+
+
 def test_every_single_bit_flip_is_found_at_its_record_and_byte(
     written: tuple[bytes, Checkpoint, LeafHashes],
 ) -> None:
@@ -44,9 +55,7 @@ def test_every_single_bit_flip_is_found_at_its_record_and_byte(
     for place, byte in enumerate(data):
         for bit in range(8):
             flipped = b"%b%c%b" % (data[:place], byte ^ 1 << bit, data[place + 1 :])
-            with pytest.raises(JournalCorrupt) as caught:
-                verify_journal(flipped, checkpoint, known)
-            assert (caught.value.record, caught.value.offset) == (record, offset)
+            assert first_lie(flipped, checkpoint, known) == (record, offset)
         if byte == 10:
             record, offset = record + 1, place + 1
 
