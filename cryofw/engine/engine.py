@@ -9,10 +9,10 @@ journal and goes on, and every command looks at the device before it acts.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from cryofw.engine.device_watchers import DeviceWatchers
 from cryofw.engine.reading_log import LoggedGuardReading, LoggedReading
 from cryofw.journal import Entry
 from cryofw.rollout import Command, DeviceState, Event, GuardReading, fields_of
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cryofw.clock import Clock
+    from cryofw.engine.hands_port import Hands
     from cryofw.engine.reading_log import ReadingLog
     from cryofw.engine.request_box import RequestBox
-    from cryofw.health import Heartbeat, HeartbeatMissed, MetricSample
     from cryofw.journal import Journal, Record
     from cryofw.rollout import Rollout, RolloutState, Step
 
@@ -51,28 +51,6 @@ _PROVEN = frozenset(
     }
 )
 """States in which no lease has to bring a device back."""
-
-
-class Hands(Protocol):
-    """Does what the rollout decides. Never raises for what a device does: that is an event."""
-
-    async def do(self, command: Command) -> Event:
-        """Carry out one command, looking at the device first; the outcome as an event."""
-
-    async def heartbeat(self, device: str) -> Heartbeat | HeartbeatMissed:
-        """One heartbeat, renewing the device's lease when it is due."""
-
-    async def metrics(self, device: str) -> MetricSample:
-        """One sample of the metrics that the device measures; without values if it gives none."""
-
-    async def lab_metrics(self, device: str) -> MetricSample | None:
-        """The same of what the lab measures of it; None if that is nothing.
-
-        It does not touch the device, and may take as long as a sample lasts.
-        """
-
-    async def let_go(self, device: str, *, release: bool) -> None:
-        """Close the line; before that give back the lease, if it is to be released."""
 
 
 class Eyes(Protocol):
@@ -122,10 +100,7 @@ class Engine:
         self._on_reading = on_reading
         self._events: asyncio.Queue[tuple[Event, str]] = asyncio.Queue()
         self._lines: dict[str, asyncio.Lock] = {}
-        self._wanted: set[str] = set()
-        self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._samples: dict[str, asyncio.Task[None]] = {}
-        self._wakes: dict[str, asyncio.Event] = {}
+        self._watchers = DeviceWatchers(rollout, hands, clock, self._line, self.ask)
         self._commands: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -159,8 +134,7 @@ class Engine:
                         self._requests.remove(request)
             finally:
                 poll.cancel()
-                watching = (*self._watchers.values(), *self._samples.values())
-                for task in (*watching, *self._looks.values(), *self._commands):
+                for task in (*self._watchers.tasks, *self._looks.values(), *self._commands):
                     task.cancel()
         self._readings.flush()
         self._journal.checkpoint()
@@ -238,12 +212,7 @@ class Engine:
         self.ask(event)
 
     def _watch(self, tasks: asyncio.TaskGroup) -> None:
-        before, self._wanted = self._wanted, self._rollout.watched()
-        for name in sorted(self._wanted - before):
-            self._wakes.setdefault(name, asyncio.Event()).set()
-            if name not in self._watchers:
-                watcher = tasks.create_task(self._watch_device(name), name=f"watch {name}")
-                self._watchers[name] = watcher
+        self._watchers.watch(self._rollout.watched(), tasks)
         self._guarded = self._rollout.guarded()
         for name in sorted(self._guarded - self._looks.keys()):
             self._looks[name] = tasks.create_task(self._guard(name), name=f"guard {name}")
@@ -265,65 +234,6 @@ class Engine:
             await self._clock.sleep(max(0.0, next_s - self._clock.monotonic()))
         del self._looks[name]
 
-    async def _watch_device(self, name: str) -> None:
-        """Heartbeats and metrics on their own schedules, as long as they are wanted."""
-        progress = self._rollout.state.devices[name]
-        contract = progress.planned.evidence
-        next_beat_s = next_sample_s = self._clock.monotonic()
-        while name in self._wanted:
-            self._wakes[name].clear()
-            now_s = self._clock.monotonic()
-            # Before anything is on trial only the baseline is of interest.
-            if not self._rollout.beating(name):
-                next_beat_s = now_s + contract.heartbeat_every_s
-            elif now_s >= next_beat_s:
-                await self._read(name, self._hands.heartbeat)
-                next_beat_s = max(next_beat_s + contract.heartbeat_every_s, now_s)
-            if contract.metrics and now_s >= next_sample_s:
-                if self._rollout.measured(name):
-                    if progress.planned.sources:
-                        self._begin_sample(name)
-                    else:
-                        await self._read(name, self._hands.metrics)
-                next_sample_s = max(next_sample_s + contract.sample_every_s, now_s)
-            until_s = min(next_beat_s, next_sample_s) if contract.metrics else next_beat_s
-            await self._sleep(name, until_s)
-        del self._watchers[name]
-
-    def _begin_sample(self, name: str) -> None:
-        """Beside the heartbeats: a source of the lab may be slow."""
-        assert self._tasks is not None
-        if name not in self._samples:
-            task = self._tasks.create_task(self._sample(name), name=f"sample {name}")
-            self._samples[name] = task
-            task.add_done_callback(lambda _done: self._samples.pop(name))
-
-    async def _sample(self, name: str) -> None:
-        """One sample, with what the lab measures."""
-        lab = asyncio.ensure_future(self._hands.lab_metrics(name))
-        try:
-            async with self._line(name):
-                if name not in self._wanted:
-                    return
-                reading = await self._hands.metrics(name)
-            beside = await lab
-        finally:
-            lab.cancel()
-        self.ask(e.ReadingTaken(name, reading if beside is None else reading.joined(beside)))
-
-    async def _sleep(self, name: str, until_s: float) -> None:
-        """Until the clock shows `until_s`, or the device is wanted anew."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(until_s):
-                await self._wakes[name].wait()
-
-    async def _read(self, name: str, read: _Reader) -> None:
-        async with self._line(name):
-            if name not in self._wanted:
-                return
-            reading = await read(name)
-        self.ask(e.ReadingTaken(name, reading))
-
     async def _poll_requests(self) -> None:
         """A request is removed only once it is in the journal."""
         seen: set[str] = set()
@@ -336,7 +246,3 @@ class Engine:
                     seen.add(name)
                     self._events.put_nowait((event, name))
             await self._clock.sleep(_REQUEST_POLL_S)
-
-
-class _Reader(Protocol):
-    async def __call__(self, device: str, /) -> Heartbeat | HeartbeatMissed | MetricSample: ...
