@@ -104,7 +104,7 @@ class HostDecryptionKey:
         if key is None:
             raise ImageRejected(
                 "the image is encrypted, and this host has no key that opens it",
-                why="its signature covers the plain firmware, so it cannot be checked",
+                why=f"its signature covers the plain firmware; {DECRYPTION_VARIABLE} names no key",
                 hint=f"set {DECRYPTION_VARIABLE} to the file of the devices' private key",
             )
         return key.content_key(wrap, wrapped)
