@@ -337,6 +337,30 @@ class Cohort:
                 found.append(self._under_controls(name, pool.finding()))
         return found
 
+    def refusal(self, device: str) -> str:
+        """Why nothing may be decided on these baselines; empty if all is well.
+
+        That a worse firmware is found must hold for the cohort: the noise that one stream shows
+        is an estimate, and of forty streams one is unlucky. That a healthy one can pass must hold
+        for the device itself.
+        """
+        found = []
+        for name, (sight, deviation) in self.sights(device).items():
+            metric = self._members[device].streams[name].rule.metric
+            found.append(self._blindness(metric) or sight.inconclusive(metric, deviation))
+        return "; ".join(why for why in found if why)
+
+    def _blindness(self, metric: MetricContract) -> str:
+        """Why the typical device of the cohort sees too little."""
+        taking_part = [m for m in self._members.values() if not m.out]
+        seen = [stream_sight(member.streams[metric.name]) for member in taking_part]
+        shifts = ((s.smallest_shift(metric, sd), s, sd) for s, sd in seen)
+        ranked = sorted(shifts, key=lambda one: math.inf if one[0] is None else one[0])
+        if not ranked:
+            return ""
+        _, sight, deviation = ranked[(len(ranked) - 1) // 2]
+        return sight.blindness(metric, deviation)
+
     def sights(self, device: str) -> Mapping[str, tuple[Sight, float]]:
         """Metric name to what its stream sees, and its deviation in the metric's unit."""
         return {name: stream_sight(s) for name, s in self._members[device].streams.items()}

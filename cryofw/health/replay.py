@@ -95,8 +95,8 @@ class _Replay:
         cohort.freeze()
         for settling in range(begun - wave.slots(wave.settle_s), begun):
             self._observe(settling, self._rows[settling])
-        for device in wave.rule.devices:
-            if why := self._refusal(device):
+        for device, why in {d: self._refusal(d) for d in wave.rule.devices}.items():
+            if why:
                 self._refused[device] = f"{device} would not be updated: {why}"
                 cohort.drop(device)
             else:
@@ -110,10 +110,7 @@ class _Replay:
             if stream.baseline_count < rule.baseline_samples:
                 counts = f"{stream.baseline_count} of {rule.baseline_samples}"
                 return f"{name}: only {counts} baseline samples"
-        metrics = {metric.name: metric for metric in rule.metrics}
-        sights = cohort.sights(device).items()
-        refusals = (sight.refusal(metrics[name], sd) for name, (sight, sd) in sights)
-        return next((why for why in refusals if why), "")
+        return cohort.refusal(device)
 
     def _observe(self, slot: int, row: Row) -> None:
         for device in self._wave.members:

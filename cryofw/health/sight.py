@@ -64,23 +64,35 @@ class Sight:
 
     def refusal(self, metric: MetricContract, sd: float) -> str:
         """Why a contract must be refused: it cannot see its own `reject`; empty if it can."""
+        return self.blindness(metric, sd) or self.inconclusive(metric, sd)
+
+    def blindness(self, metric: MetricContract, sd: float) -> str:
+        """Why a firmware that is worse by `reject` would not be found; empty if it would."""
         shift = self.smallest_shift(metric, sd)
-        if shift is None or self.clears is None:
-            return (
-                f"{metric.name}: {self.blocks_before} baseline blocks and {self.blocks_after} in "
-                "the soak see no shift at all: take a longer baseline or soak"
-            )
+        if shift is None:
+            return f"{metric.name}: {self._blocks} see no shift at all: take a longer one"
         if shift > metric.reject:
             return (
                 f"{metric.name}: the smallest shift found in 90 % of cases is {shift:.3g} "
                 f"{metric.unit}, but reject is {metric.reject:g}"
             )
+        return ""
+
+    def inconclusive(self, metric: MetricContract, sd: float) -> str:
+        """Why a healthy device would not pass; empty if it would, in 95 % of cases."""
+        if self.clears is None:
+            return f"{metric.name}: {self._blocks} can prove nothing: take a longer one"
         if self.clears * sd > metric.reject:
             return (
                 f"{metric.name}: a healthy device is cleared of {self.clears * sd:.3g} "
                 f"{metric.unit} worse at best, but reject is {metric.reject:g}"
             )
         return ""
+
+    @property
+    def _blocks(self) -> str:
+        after = f"{self.blocks_after} in the soak"
+        return f"{self.blocks_before} blocks of {self.block} in the baseline and {after}"
 
 
 def judged_deviation(sd: float, controls: int, devices: int = 1) -> float:

@@ -209,12 +209,7 @@ class Cohorts:
         cohort = next(c for c in self._own.values() if c.rule.name == name)
         cohort.freeze()
         for device in cohort.rule.devices:
-            self._refusals[device] = self._blind(cohort, device)
-
-    def _blind(self, cohort: Cohort, device: str) -> str:
-        metrics = {m.name: m for m in cohort.rule.metrics}
-        found = (s.refusal(metrics[n], sd) for n, (s, sd) in cohort.sights(device).items())
-        return "; ".join(why for why in found if why)
+            self._refusals[device] = cohort.refusal(device)
 
     def refusal(self, device: str) -> str:
         """Why the contract cannot judge this device, now that its noise is known; or empty."""
