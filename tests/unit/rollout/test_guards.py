@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from cryofw.fleet import Recalibration
 from cryofw.health import Heartbeat, HeartbeatMissed
 from cryofw.rollout import (
     CalibrateDevice,
@@ -295,7 +296,7 @@ class GuardedLab(Lab):
             return scripted.pop(0) if scripted else ce.DeviceMadeSafe(command.device)
         if isinstance(command, CalibrateDevice):
             scripted = self.script.get((command.device, CalibrateDevice))
-            return scripted.pop(0) if scripted else ce.DeviceCalibrated(command.device)
+            return scripted.pop(0) if scripted else ce.DeviceCalibrated(command.device, self.now_s)
         return super().answer(command)
 
     def look(self) -> None:
@@ -397,6 +398,42 @@ def test_a_device_that_stays_in_its_safe_state_after_the_thaw_is_taken_back() ->
     assert lab.states()["a1"] == "rolled-back"
     (expired,) = (s for s in lab.steps if isinstance(s, e.HoldExpired))
     assert expired.why == "not calibrated: it forgot the run"
+
+
+def calibrated_lab() -> GuardedLab:
+    plan = guarded_plan()
+    how = Recalibration(device=True)
+    devices = {n: replace(d, recalibration=how) for n, d in plan.devices.items()}
+    lab = GuardedLab(Rollout(replace(plan, devices=devices)))
+    lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
+    return lab
+
+
+def test_nothing_is_calibrated_while_an_experiment_holds_the_cryostat() -> None:
+    lab = calibrated_lab()
+    lab.lease, lab.warm = ("eve", 600.0, 1), ("cryo-a",)
+    lab.beats(590)
+    assert lab.of(e.GatePassed), "the rig is done"
+    assert lab.states()["a1"] == "checked"
+    assert not lab.of(CalibrateDevice, "a1")
+    lab.beats(1000)
+    assert lab.states()["a1"] == "confirmed"
+
+
+def test_what_went_back_in_a_freeze_is_calibrated_after_the_thaw() -> None:
+    lab = calibrated_lab()
+    lab.until(e.TestBooted, "a1")
+    lab.beats(10)
+    lab.kelvin, lab.warm = 4.3, ("cryo-a",)
+    lab.beats(20)
+    lab.tell(e.AbortRequested("anna", "no time"))
+    lab.beats(50)
+    assert lab.rollout.state.ended is None
+    lab.kelvin = BASE_K
+    lab.beats(1000)
+    assert lab.rollout.state.ended is Ending.ABORTED
+    done = [type(s) for s in lab.of(CalibrateDevice, "a1")]
+    assert len(done) == 3, "before its baseline, on trial, and for what it went back to"
 
 
 def test_a_stage_at_the_edge_does_not_flap() -> None:
