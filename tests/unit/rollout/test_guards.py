@@ -401,7 +401,7 @@ def test_a_device_that_stays_in_its_safe_state_after_the_thaw_is_taken_back() ->
 
 
 def calibrated_lab() -> GuardedLab:
-    plan = guarded_plan()
+    plan = guarded_plan(contract=replace(CONTRACT, experiment=SOURCE))
     how = Recalibration(device=True)
     devices = {n: replace(d, recalibration=how) for n, d in plan.devices.items()}
     lab = GuardedLab(Rollout(replace(plan, devices=devices)))
