@@ -70,6 +70,7 @@ def open_image_signer(key: str | None, keyring: Path, passphrase: PassphraseSour
     Raises:
         KeyringError, KeyFileError, KeyRefused, KeyServiceUnreachable: as `Keyring.signer` says.
     """
+    _refuse_uri(key)
     if key is not None and _is_path(key):
         path = Path(key)
         return load_file_signer(path, path.stem, Purpose.IMAGE, passphrase)
@@ -91,6 +92,7 @@ def image_public_key(key: str | None, keyring: Path) -> PublicKey:
         KeyringError, KeyFileError, ImageError: a key that cannot be read.
         KeyRefused: a named key that is not for images.
     """
+    _refuse_uri(key)
     if key is not None and _is_path(key):
         return read_public_key(Path(key))
     from cryofw.keys import load_keyring
@@ -133,6 +135,22 @@ def content_key_opener(path: Path | None) -> ContentKeyOpener | None:
     from cryofw.keys import load_decryption_key
 
     return load_decryption_key(path, passphrase_source(None))
+
+
+def _refuse_uri(key: str | None) -> None:
+    """A URI is no name; what it stands for, its public half above all, is in a keyring.
+
+    Raises:
+        UsageError: it is one.
+    """
+    scheme, colon, _ = (key or "").partition(":")
+    if colon and scheme.isalnum() and not Path(key or "").exists():
+        raise UsageError(
+            f"--key takes a name or a PEM file, not the URI {key}",
+            hint="enter it with `cryofw keys add NAME --uri URI`, and give its name here"
+            if scheme == "pkcs11"
+            else "enter it into the keyring, and give its name here",
+        )
 
 
 def _is_path(key: str) -> bool:

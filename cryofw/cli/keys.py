@@ -87,7 +87,8 @@ def add(name: str, uri: str, purpose: str, keyring: Path, as_json: bool) -> None
     """Enter a key that lies in a PKCS#11 token into the keyring, as NAME.
 
     The public half is read from the token, without a PIN, and kept in keys/NAME.pub.pem. The
-    private half stays where it is.
+    private half stays where it is; when it signs, its PIN comes from the URI's pin-source, from
+    CRYOFW_PIN_NAME or CRYOFW_PIN, or from a prompt. It is tried once.
     """
     if not uri.startswith("pkcs11:"):
         raise UsageError(

@@ -36,9 +36,11 @@ def only(found: Sequence[Object], uri: Pkcs11Uri, half: str) -> Object:
     if len(found) == 1:
         return found[0]
     if not found:
+        hint = "`pkcs11-tool --module FILE --login -O` lists what it has"
+        if half == "public":
+            hint += "; what it shows only after a login, write into the keyring yourself"
         raise KeyringError(
-            f"the token {uri.token_name} has no {half} key {uri.object_name}",
-            hint="`pkcs11-tool --module FILE --login -O` lists what it has",
+            f"the token {uri.token_name} has no {half} key {uri.object_name}", hint=hint
         )
     names = ", ".join(
         f"{attribute(each, Attribute.LABEL, default='')!r} "

@@ -154,3 +154,21 @@ def test_inspect_tells_findings_without_judging(
     assert answer(capsys)["hash_matches"] is False
     assert run(["inspect", "bent.bin"]) == 0
     assert "would be refused" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["pkcs11:token=lab;object=a?module-path=/x.so", "awskms:alias/a"])
+@pytest.mark.parametrize("more", [["o.bin"], ["--to-sign", "o.bin"]])
+def test_a_key_uri_belongs_into_the_keyring(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+    more: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.bin").write_bytes(b"firmware")
+
+    assert run(["sign", "f.bin", *more, "-v", "1.0.0", "-k", key]) == 2
+
+    assert "not the URI" in capsys.readouterr().err
+    assert not (tmp_path / "o.bin").exists()
