@@ -127,6 +127,7 @@ class RolloutLedger:
     stages: list[str] = field(default_factory=list)  # started, in order
     gates: set[str] = field(default_factory=set)
     approved: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)  # kinds about the origin of the firmware
     wave: int = 0
     frozen: set[str] = field(default_factory=set)  # cryostats
     held_out: set[str] = field(default_factory=set)
@@ -152,6 +153,8 @@ class RolloutLedger:
                 self.gates.add(stage)
             case "stage-approved":
                 self.approved.add(stage)
+            case "release-verified" | "expiry-forgiven":
+                self.told.add(record.kind)
             case "cryostat-frozen":
                 self.frozen.add(str(record.fields.get("cryostat")))
                 self.held_out.discard(str(record.fields.get("cryostat")))

@@ -26,6 +26,7 @@ from cryofw.audit.ledger import (
     RolloutLedger,
 )
 from cryofw.audit.pair_rules import PAIR_RULES, back_as_a_pair, confirmed_as_a_pair, no_torn_pair
+from cryofw.audit.release_rules import origin_as_planned, origin_on_record
 from cryofw.audit.standing import ATTESTED
 from cryofw.rollout.commands import COMMANDS
 from cryofw.rollout.record import EVENTS
@@ -285,7 +286,7 @@ def _act_of_a_named_person(
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    "stage-started": (_gate_before_stage,),
+    "stage-started": (_gate_before_stage, origin_on_record),
     "wave-started": (_waves_in_turn,),
     "gate-passed": (_gate_of_settled_devices, no_torn_pair),
     "stage-approved": (_act_of_a_named_person,),
@@ -305,6 +306,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     "baseline-taken": (calibrated_before_its_baseline,),
     "guard-overridden": (_act_of_a_named_person,),
+    "release-verified": (origin_as_planned,),
+    "expiry-forgiven": (_act_of_a_named_person, origin_as_planned),
     ROLL_BACK: (_rollback_to_the_last_good, back_as_a_pair),
     "image-uploaded": (_outcome_is_about_the_same_image,),
     "test-booted": (_outcome_is_about_the_same_image,),

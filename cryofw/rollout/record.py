@@ -10,7 +10,7 @@ from cryofw.rollout import coefficient_events as coe
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
-from cryofw.rollout import release_events as _release_events  # noqa: F401  # for its kinds
+from cryofw.rollout import release_events as rel
 
 if TYPE_CHECKING:
     from cryofw.journal import Record
@@ -19,7 +19,7 @@ _PASSING = {e.ReadingTaken.kind, e.ClockTicked.kind, ce.CryostatObserved.kind}
 
 EVENTS: dict[str, type[e.Event]] = {
     event.kind: event
-    for module in (e, ce, coe)
+    for module in (e, ce, coe, rel)
     for event in vars(module).values()
     if isinstance(event, type) and issubclass(event, e.Event) and event is not e.Event
     if event.kind not in _PASSING
