@@ -176,7 +176,7 @@ def sign_theirs(
     return target.read_bytes()
 
 
-def known(case: Case) -> dict[str, int]:
+def known(case: Case) -> dict[str, Any]:
     """What the verifier has to be told about the flash."""
     return {"slot_size": SLOT, "erased_value": case.ours.get("erased_value", 0xFF)}
 
