@@ -57,7 +57,7 @@ def served_device(
     public, _ = image_keys[Algorithm.ECDSA_P256]
     directory = tmp_path / "lab"
     lab = SimulatedLab.in_memory(
-        LabSpec((ControllerSpec(DEVICE, profile=QUICK),)),
+        LabSpec((ControllerSpec(DEVICE, profile=QUICK, settings={"readout/gain": 1.0}),)),
         factory_image=make_image("1.0.0"),
         public_keys=[public],
     )

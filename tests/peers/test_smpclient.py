@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from smpclient import SMPClient
-from smpclient.generics import success
+from smpclient.generics import error_v2, success
 from smpclient.requests.image_management import ImageStatesRead, ImageStatesWrite
 from smpclient.requests.os_management import EchoWrite, MCUMgrParametersRead, ResetWrite
+from smpclient.requests.settings_management import (
+    CommitSettings,
+    LoadSettings,
+    ReadSetting,
+    SaveSettings,
+    WriteSetting,
+)
 from smpclient.transport.serial import SMPSerialTransport
 
 from cryofw.image import parse_image
@@ -74,3 +82,33 @@ def test_update_from_echo_to_confirm(
     served_device: Path, make_image: Callable[[str], bytes]
 ) -> None:
     asyncio.run(update(str(served_device.resolve()), make_image("1.1.0")))
+
+
+async def settings(port: str) -> None:
+    """What is written lasts until a reset, what is saved stays."""
+    async with SMPClient(SMPSerialTransport(), port, timeout_s=5) as client:
+
+        async def gain() -> bytes:
+            response = await client.request(ReadSetting(name="readout/gain"))
+            assert success(response), response
+            return bytes(response.val)
+
+        one, two = struct.pack("<f", 1.0), struct.pack("<f", 2.0)
+        assert await gain() == one
+        for write in (WriteSetting(name="readout/gain", val=two), CommitSettings()):
+            assert success(await client.request(write))
+        assert await gain() == two
+        await reset(client)
+        assert await gain() == one
+        await client.request(WriteSetting(name="readout/gain", val=two))
+        for keep in (SaveSettings(), LoadSettings()):
+            assert success(await client.request(keep))
+        await reset(client)
+        assert await gain() == two
+        unknown = await client.request(ReadSetting(name="readout/bias"))
+        assert error_v2(unknown), unknown
+        assert unknown.err.rc.name == "KEY_NOT_FOUND"
+
+
+def test_settings(served_device: Path) -> None:
+    asyncio.run(settings(str(served_device.resolve())))
