@@ -31,14 +31,14 @@ def origin_as_planned(
 def origin_on_record(
     _ledger: Ledger, rollout: RolloutLedger, _device: DeviceLedger, record: Record
 ) -> str:
-    """Before the first stage it stands in the journal, and so does every exception."""
-    if rollout.plan is None or len(rollout.stages) > 0:
+    """Before anything is sent it stands in the journal, and so does every exception."""
+    if rollout.plan is None or rollout.plan.origin is None:
         return ""
     missing = {event.kind for event in origin_events(rollout.plan.origin)} - rollout.told
     if not missing:
         return ""
-    stage = record.fields.get("stage", "")
-    return f"stage {stage} began, and the plan's {' and '.join(sorted(missing))} is not recorded"
+    what = " and ".join(sorted(missing))
+    return f"an image was sent to {record.device}, and the plan's {what} was not recorded"
 
 
 def _plain(value: object) -> object:

@@ -286,7 +286,7 @@ def _act_of_a_named_person(
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    "stage-started": (_gate_before_stage, origin_on_record),
+    "stage-started": (_gate_before_stage,),
     "wave-started": (_waves_in_turn,),
     "gate-passed": (_gate_of_settled_devices, no_torn_pair),
     "stage-approved": (_act_of_a_named_person,),
@@ -295,6 +295,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     UPLOAD: (
         _check_in_its_stage,
         _upload_of_the_release,
+        origin_on_record,
         _nothing_new_in_a_frozen_cryostat,
     ),
     TEST: (_test_of_what_was_uploaded, _nothing_new_in_a_frozen_cryostat),
