@@ -34,15 +34,17 @@ _loaded: set[Path] = set()
 
 @dataclass
 class TokenSession:
-    """A session that is logged in; use it under TOKEN_LOCK."""
+    """A session that is logged in; use it under TOKEN_LOCK, and never when it is lost."""
 
     session: Session
     key: tuple[Path, bytes] = field(repr=False)
+    lost: bool = False
 
     def drop(self) -> None:
         """Forget a session that broke, so that the next use logs in anew."""
         from pkcs11 import PKCS11Error
 
+        self.lost = True
         _open.pop(self.key, None)
         with contextlib.suppress(PKCS11Error):
             self.session.close()
@@ -118,6 +120,8 @@ def close_tokens() -> None:
     import pkcs11
 
     with TOKEN_LOCK:
+        for each in _open.values():
+            each.lost = True  # its library goes away under it
         for path in _loaded:
             pkcs11.unload(str(path))
         for known in (_open, _refused, _loaded):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -14,35 +15,45 @@ from cryofw.keys.token_errors import token_error
 from cryofw.keys.token_key import attribute, check_kind, check_public_half, only, public_half_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pkcs11.types import SignMixin
 
     from cryofw.keys.passphrase import PassphraseSource
+    from cryofw.keys.pkcs11_uri import Pkcs11Uri
     from cryofw.keys.purpose import Purpose
 
 
+@dataclass(frozen=True)
+class OpenKey:
+    """A private key in a session; `pin` for one that asks each time."""
+
+    session: TokenSession
+    private: SignMixin
+    pin: str | None = field(repr=False)
+
+
 class TokenSigner:
-    """Signs inside a token; see `open_token_signer`."""
+    """Signs inside a token; see `open_token_signer`.
+
+    A token that was pulled out and is back is logged in to again at the next signature.
+    """
 
     def __init__(
         self,
         name: str,
         purpose: Purpose,
         public_key: PublicKey,
-        token: TokenSession,
-        private_key: SignMixin,
-        *,
         token_name: str,
-        pin: str | None,
+        open_key: Callable[[], OpenKey],
     ) -> None:
         self.name = name
         self.purpose = purpose
         self.public_key = public_key
-        self._token = token
         self._token_name = token_name
-        self._private_key = private_key
-        self._pin = pin
+        self._open_key = open_key
+        self._key = open_key()
 
     def __repr__(self) -> str:
         return f"TokenSigner({self.name!r}, {self.purpose!r}, {self.public_key.algorithm!r})"
@@ -54,13 +65,15 @@ class TokenSigner:
             TokenMissing, PinRefused, KeyServiceUnreachable: the token did not sign.
             ImageRejected: what it made is no signature of this key.
         """
-        from pkcs11 import PKCS11Error
-
         with TOKEN_LOCK:
+            if self._key.session.lost:
+                self._key = self._open_key()
+            from pkcs11 import PKCS11Error
+
             try:
                 signature = self._sign(message)
             except PKCS11Error as error:
-                self._token.drop()
+                self._key.session.drop()
                 raise token_error(error, self._token_name) from error
         self.public_key.verify(signature, message)
         return signature
@@ -68,11 +81,12 @@ class TokenSigner:
     def _sign(self, message: bytes) -> bytes:
         from pkcs11 import Mechanism
 
+        private, pin = self._key.private, self._key.pin
         if self.public_key.algorithm is Algorithm.ED25519:
-            return self._private_key.sign(message, mechanism=Mechanism.EDDSA, pin=self._pin)
+            return private.sign(message, mechanism=Mechanism.EDDSA, pin=pin)
         # Not ECDSA_SHA256: SoftHSM lacks it, and every token has the plain mechanism.
         digest = sha256(message).digest()
-        raw = self._private_key.sign(digest, mechanism=Mechanism.ECDSA, pin=self._pin)
+        raw = private.sign(digest, mechanism=Mechanism.ECDSA, pin=pin)
         if len(raw) != 64:
             raise KeyServiceUnreachable(
                 f"the token {self._token_name} gave no ECDSA P-256 signature",
@@ -114,29 +128,33 @@ def open_token_signer(
             asked.append(ask())
         return asked[0]
 
-    with TOKEN_LOCK:
-        token = log_in(uri, directory, ask_once)
-        from pkcs11 import Attribute, ObjectClass, PKCS11Error
+    def open_key() -> OpenKey:
+        return _find_key(uri, log_in(uri, directory, ask_once), public_key, ask_once)
 
-        try:
-            found = find_objects(token.session, ObjectClass.PRIVATE_KEY, uri.object, uri.id)
-            private = only(found, uri, "private")
-            check_kind(private, public_key.algorithm, uri)
-            check_public_half(token.session, private, public_key, uri)
-            again = bool(attribute(private, Attribute.ALWAYS_AUTHENTICATE, default=False))
-        except PKCS11Error as error:
-            token.drop()
-            raise token_error(error, uri.token_name) from error
-        secret = ask_once() if again else None
-        return TokenSigner(
-            name,
-            purpose,
-            public_key,
-            token,
-            private,  # type: ignore[arg-type]  # check_kind saw that it signs
-            token_name=uri.token_name,
-            pin=secret.decode() if secret is not None else None,
-        )
+    with TOKEN_LOCK:
+        return TokenSigner(name, purpose, public_key, uri.token_name, open_key)
+
+
+def _find_key(
+    uri: Pkcs11Uri, token: TokenSession, public_key: PublicKey, pin: Callable[[], bytes | None]
+) -> OpenKey:
+    from pkcs11 import Attribute, ObjectClass, PKCS11Error
+
+    try:
+        found = find_objects(token.session, ObjectClass.PRIVATE_KEY, uri.object, uri.id)
+        private = only(found, uri, "private")
+        check_kind(private, public_key.algorithm, uri)
+        check_public_half(token.session, private, public_key, uri)
+        again = bool(attribute(private, Attribute.ALWAYS_AUTHENTICATE, default=False))
+    except PKCS11Error as error:
+        token.drop()
+        raise token_error(error, uri.token_name) from error
+    secret = pin() if again else None
+    return OpenKey(
+        token,
+        private,  # type: ignore[arg-type]  # check_kind saw that it signs
+        secret.decode() if secret is not None else None,
+    )
 
 
 def token_public_key(uri_text: str, directory: Path) -> PublicKey:

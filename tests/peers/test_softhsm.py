@@ -254,6 +254,30 @@ def test_two_keys_in_one_token_share_a_session_and_one_question(hsm: Hsm) -> Non
     assert asked == ["a"]
 
 
+def test_a_token_that_went_away_and_is_back_signs_again(hsm: Hsm) -> None:
+    add("k", "token=lab;object=image")
+    asked: list[str] = []
+
+    def pin(name: str) -> bytes:
+        asked.append(name)
+        return PIN.encode()
+
+    signer = load_keyring(Path("keys.yaml")).signer("k", Purpose.IMAGE, no_passphrase, pin)
+    signer.sign(b"before")
+    close_tokens()
+    shutil.move(hsm.directory / "tokens", hsm.directory / "pulled")
+    (hsm.directory / "tokens").mkdir()
+
+    with pytest.raises(TokenMissing, match="is not there"):
+        signer.sign(b"meanwhile")
+
+    close_tokens()
+    shutil.rmtree(hsm.directory / "tokens")
+    shutil.move(hsm.directory / "pulled", hsm.directory / "tokens")
+    signer.public_key.verify(signer.sign(b"after"), b"after")
+    assert asked == ["k"]
+
+
 def test_threads_take_turns(hsm: Hsm) -> None:
     add("k", "token=lab;object=image")
     signer = load_keyring(Path("keys.yaml")).signer(
