@@ -67,10 +67,11 @@ def cosigned_name(size: int, journal: str = JOURNAL_NAME) -> str:
 def read_cosigned(storage: Storage, journal: str = JOURNAL_NAME) -> dict[str, SignedHead]:
     """Every cosigned checkpoint at hand, by its entry, smallest first. Raises NoteInvalid."""
     names = storage.list(cosigned_folder(journal))
-    return {name: _parse(storage.read(name), name) for name in names}
+    return {name: parse_checkpoint(storage.read(name), name) for name in names}
 
 
-def _parse(data: bytes, name: str) -> SignedHead:
+def parse_checkpoint(data: bytes, name: str) -> SignedHead:
+    """Read a checkpoint; raises NoteInvalid, which tells where it comes from."""
     try:
         return SignedHead.parse(data)
     except NoteInvalid as error:
@@ -83,7 +84,7 @@ def verify_signatures(
     data: bytes,
     scan: JournalScan,
     trust: LogTrust,
-    since: Mapping[str, bytes],
+    since: Mapping[str, SignedHead],
 ) -> SignatureReport:
     """Hold a journal against every checkpoint of it that is at hand.
 
@@ -101,7 +102,7 @@ def verify_signatures(
     own = read_signed_head(storage, journal)
     heads: dict[str, SignedHead] = {} if own is None else {signed_name(journal): own}
     heads |= read_cosigned(storage, journal)
-    given = {name: _parse(text, name) for name, text in since.items()}
+    given = dict(since)
     _hold(data, scan, heads | given)
     signers: dict[str, list[str]] = {}
     for name, head in {**heads, **given}.items():
@@ -130,8 +131,8 @@ def verify_signatures(
 
 
 def _hold(data: bytes, scan: JournalScan, heads: Mapping[str, SignedHead]) -> None:
-    """The smallest checkpoint first: the one before the first that is broken bounds the lie."""
-    sound = 0
+    """The smallest checkpoint first: those that are smaller than a broken one bound the lie."""
+    sizes = {0}
     origin = origin_of(scan.leaves[0]) if scan.leaves else ""
     for name, signed in sorted(heads.items(), key=lambda item: item[1].head.size):
         head = signed.head
@@ -153,6 +154,7 @@ def _hold(data: bytes, scan: JournalScan, heads: Mapping[str, SignedHead]) -> No
                 offset=scan.length,
             )
         if scan.tree.root(head.size) != head.root:
+            sound = max(size for size in sizes if size < head.size)
             offset = offset_of(data, sound)
             raise JournalCorrupt(
                 f"the journal was changed between record {sound}, at byte {offset}, and record "
@@ -161,7 +163,7 @@ def _hold(data: bytes, scan: JournalScan, heads: Mapping[str, SignedHead]) -> No
                 record=sound,
                 offset=offset,
             )
-        sound = head.size
+        sizes.add(head.size)
 
 
 def _cosignatures(trust: LogTrust, heads: Iterable[SignedHead]) -> list[Cosignature]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cryofw.audit.evidence import Evidence
 from cryofw.audit.ledger import ROLLOUT_KINDS, Ledger
 from cryofw.audit.rules import broken_rules
-from cryofw.audit.signatures import SignatureReport, verify_signatures
+from cryofw.audit.signatures import SignatureReport, parse_checkpoint, verify_signatures
 from cryofw.audit.standing import ATTESTED
 from cryofw.audit.trust import NO_TRUST, LogTrust
 from cryofw.errors import VerificationFailed
@@ -18,7 +18,6 @@ from cryofw.journal import (
     JOURNAL_NAME,
     Checkpoint,
     JournalCorrupt,
-    SignedHead,
     checkpoint_name,
     origin_of,
     read_leaf_hashes,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cryofw.audit.check import Check
-    from cryofw.journal import JournalScan, Record, Storage
+    from cryofw.journal import JournalScan, Record, SignedHead, Storage
 
 _SHOWN = 20
 _OTHER_KINDS = frozenset({
@@ -123,7 +122,8 @@ def verify_log(
         RecordTooNew: a newer cryofw went on with it.
         AuditFailed: it is, but its records break rules or their evidence is gone.
     """
-    audit = _Audit(storage, trust, since or {}, checks, evidence, processes)
+    kept = {source: parse_checkpoint(text, source) for source, text in (since or {}).items()}
+    audit = _Audit(storage, trust, kept, checks, evidence, processes)
     last = audit.read(name)
     if last.violations:
         raise AuditFailed(last.violations)
@@ -144,7 +144,7 @@ class _Audit:
 
     storage: Storage
     trust: LogTrust
-    since: Mapping[str, bytes]
+    since: Mapping[str, SignedHead]
     checks: Sequence[Check]
     evidence: bool
     processes: int
@@ -199,10 +199,9 @@ class _Audit:
             one = one.continues
         own = origin_of(scan.leaves[0]) if scan.leaves else ""
         since = {
-            source: text
-            for source, text in self.since.items()
-            if (origin := SignedHead.parse(text).head.origin) not in origins
-            and (origin == own or name == JOURNAL_NAME)
+            source: kept
+            for source, kept in self.since.items()
+            if kept.head.origin == own or (name == JOURNAL_NAME and kept.head.origin not in origins)
         }
         return verify_signatures(self.storage, name, data, scan, self.trust, since)
 

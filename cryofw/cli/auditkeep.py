@@ -10,7 +10,7 @@ from cryofw.cli.journalkey import journal_signer
 from cryofw.cli.operator import operator_name
 from cryofw.cli.options import keyring_option, state_option
 from cryofw.cli.output import Output, Status
-from cryofw.errors import Refused
+from cryofw.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +64,10 @@ def rehome(lost: str, why: str, keyring: Path, state: Path) -> None:
     from cryofw.engine.journal_home import find_lost
     from cryofw.engine.journal_home import rehome as rehome_journal
 
+    if not why.strip():
+        raise UsageError(
+            "giving up a journal needs a reason", hint="--why TEXT goes into the record"
+        )
     home = Home(state)
     home.signer = journal_signer(keyring)
     head = find_lost(home.storage, home.host, lost)

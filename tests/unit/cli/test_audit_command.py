@@ -42,7 +42,7 @@ def test_whole_journal_is_verified(state: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda data: data.replace(b"c1-b", b"c1-c"), "changed between record 0, at byte 0"),
+        (lambda data: data.replace(b"c1-b", b"c1-c"), "record 1 of the journal, at byte 1"),
         (lambda data: data.replace(b'{"v":1,"n":1', b'{"v":1,"n":7'), "record 1 of the journal"),
         (lambda data: data[:-3], "ends after record 0"),
         (lambda data: b"", "the journal is empty"),
@@ -54,18 +54,24 @@ def test_changed_journal_ends_with_exit_code_4(
     path = state / "journal.jsonl"
     assert callable(damage)
     path.write_bytes(damage(path.read_bytes()))
-    before = {file.name: file.read_bytes() for file in state.iterdir()}
+    before = content(state)
     assert run(["audit", "verify", "--state", str(state)]) == 4
     assert says in capsys.readouterr().err
-    assert {file.name: file.read_bytes() for file in state.iterdir()} == before
+    assert content(state) == before
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    """Every file below a directory."""
+    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def test_missing_journal_ends_with_exit_code_3(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for command in ("verify", "show"):
-        assert run(["audit", command, "--state", str(tmp_path / "none")]) == 3
-        assert "does not exist" in capsys.readouterr().err
+    for command in (["verify"], ["show"], ["checkpoint"], ["prove", "c1-a"], ["retire"]):
+        assert run(["audit", *command, "--state", str(tmp_path / "none")]) == 3
+        said = capsys.readouterr().err
+        assert "does not exist" in said or "there is no journal" in said
     assert not (tmp_path / "none").exists()
 
 
@@ -85,6 +91,34 @@ def test_records_come_out_as_they_lie_in_the_journal(
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     written = [json.loads(line) for line in (state / "journal.jsonl").read_bytes().splitlines()]
     assert printed == written
+
+
+@pytest.mark.parametrize(
+    ("filters", "says"),
+    [
+        (["--device", "c1-c"], "knows no device 'c1-c'"),
+        (["--kind", "lab-adopte"], "knows no kind 'lab-adopte'"),
+        (["--rollout", "r-1"], "knows no rollout 'r-1'"),
+        (["--who", "bert"], "knows no person 'bert'"),
+        (["--around", "2"], "there is no record 2"),
+    ],
+)
+def test_filter_that_nothing_can_pass_is_wrong_usage(
+    state: Path, capsys: pytest.CaptureFixture[str], filters: list[str], says: str
+) -> None:
+    """Or a misspelt device would look like one that nothing happened to."""
+    assert run(["audit", "show", "--state", str(state), *filters]) == 2
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert captured.out == ""
+
+
+def test_known_kind_that_did_not_happen_is_no_error(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["audit", "show", "--state", str(state), "--kind", "gate-failed"]) == 0
+    assert run(["audit", "show", "--state", str(state), "--who", "anna@lab"]) == 0
+    assert "c1-b" in capsys.readouterr().out
 
 
 def test_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
