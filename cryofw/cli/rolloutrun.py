@@ -16,6 +16,7 @@ from cryofw.engine.deployment import Deployment
 from cryofw.engine.home import Home
 from cryofw.engine.site import run_on_site
 from cryofw.errors import DeviceStuck, Paused, Refused, RolledBack, UsageError
+from cryofw.health import in_short
 from cryofw.rollout import Ending, Plan, RolloutState
 from cryofw.rollout import events as e
 
@@ -118,21 +119,21 @@ def raise_for(state: RolloutState) -> None:
     Raises:
         RolledBack, DeviceStuck, Refused, Paused.
     """
-    rollout = state.plan.rollout
+    rollout, why = state.plan.rollout, in_short(state.why)
     see = f"`cryofw audit show --rollout {rollout}` tells the whole story"
     match state.ended:
         case Ending.CONFIRMED:
             return
         case Ending.ROLLED_BACK | Ending.ABORTED:
-            raise RolledBack(f"rollout {rollout} was {state.ended}", why=state.why, hint=see)
+            raise RolledBack(f"rollout {rollout} was {state.ended}", why=why, hint=see)
         case Ending.STOPPED if not any(p.quarantined for p in state.devices.values()):
             return
         case Ending.STUCK | Ending.STOPPED:
             names = " ".join(p.name for p in state.devices.values() if p.quarantined)
             what = f"rollout {rollout} ended {state.ended}"
-            raise DeviceStuck(what, why=names or state.why, hint="see `cryofw quarantine list`")
+            raise DeviceStuck(what, why=names or why, hint="see `cryofw quarantine list`")
         case Ending.REFUSED:
-            raise Refused(f"rollout {rollout} was refused", why=state.why, hint=see)
+            raise Refused(f"rollout {rollout} was refused", why=why, hint=see)
         case None:
             if state.paused == "stage":
                 return

@@ -11,6 +11,7 @@ from cryofw.cli.coefficientview import show_coefficients
 from cryofw.cli.evidenceview import show_evidence
 from cryofw.cli.guardview import cryostats_json, show_cryostats, show_guards
 from cryofw.cli.output import Output, Status
+from cryofw.health import in_short
 from cryofw.rollout import DeviceState, Plan, RolloutState, Step, story
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def show_summary(output: Output, state: RolloutState) -> None:
         status = _STATE_STATUS.get(progress.state, Status.RUNNING)
         running = names(progress.known_hash)
         pending = progress.state is DeviceState.PENDING
-        why = "not reached" if pending else story.printable(progress.why)
+        why = "not reached" if pending else story.printable(_in_a_table(progress.why))
         mark = output.mark(status, f"{progress.state.value:<13}")
         rows.append((progress.planned.cryostat, progress.name, running, f"{mark} {why}"))
     output.table(("cryostat", "device", "runs", "state and why"), rows)
@@ -226,11 +227,16 @@ def show_summary(output: Output, state: RolloutState) -> None:
         output.line(f"  next: {progress.hint or 'see to it, then `cryofw quarantine clear`'}")
 
 
+def _in_a_table(why: str) -> str:
+    """Of a verdict only what fits beside the others; the whole was told when it was reached."""
+    return in_short(why).partition("; ")[0]
+
+
 def _show_end(output: Output, state: RolloutState) -> None:
     rollout = state.plan.rollout
     if state.ended is not None:
         status = Status.OK if state.ended.value == "confirmed" else Status.FAILED
-        output.status(status, f"{rollout} {state.ended.value}", state.why)
+        output.status(status, f"{rollout} {state.ended.value}", in_short(state.why))
         output.line("  verify the record with `cryofw audit verify`")
     elif state.paused == "approval":
         output.status(Status.HELD, f"{rollout} paused", state.paused_why)

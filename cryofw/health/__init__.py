@@ -17,7 +17,7 @@ from cryofw.health.contract import EvidenceContract, Method, MetricContract, Wor
 from cryofw.health.drift import look_for_drift
 from cryofw.health.drift_blocks import DriftSeries
 from cryofw.health.drift_verdict import Drift, DriftFinding, DriftRule, DriftVerdict
-from cryofw.health.finding import MetricFinding, Shift, finding_of
+from cryofw.health.finding import MetricFinding, Shift, finding_of, in_short
 from cryofw.health.freshness import FreshValues
 from cryofw.health.heartbeat import HeartbeatWatch, Symptom
 from cryofw.health.ledger import AlphaLedger, StreamKind
@@ -71,6 +71,7 @@ __all__ = [
     "Verdict",
     "Worse",
     "finding_of",
+    "in_short",
     "judged_deviation",
     "look_for_drift",
     "reading_from_json",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cryofw.health.figure import figure
 from cryofw.health.onset import Onset
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ class BeatTest:
         """The evidence in one sentence."""
         return (
             f"{self.missed} of {self.beats} heartbeats missed, {self.retries} retries: a 1-unit "
-            f"bet against the device's answers stands at {self._sum:.3g}, alarm at "
-            f"{self.threshold:.3g}"
+            f"bet against the device's answers stands at {figure(self._sum)}, alarm at "
+            f"{figure(self.threshold)}"
         )
 
     def state(self) -> dict[str, Any]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryofw.health.bound import bound_of
+from cryofw.health.figure import figure, signed
 from cryofw.health.noise import TOLERATED
 from cryofw.health.rule import fine_threshold, look_level
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cryofw.health.stream import CalibrationStream
 
 _SUSPECT = 0.1  # of the threshold: a bet that stands so high forbids to pass
+_NAMED = 4  # metrics that one line has room for
 
 
 class Shift(StrEnum):
@@ -34,7 +37,7 @@ class MetricFinding:
     metric: str
     shift: Shift
     reason: str
-    evidence: Mapping[str, object]
+    evidence: Mapping[str, Any]
 
 
 def finding_of(stream: CalibrationStream) -> MetricFinding:
@@ -58,7 +61,7 @@ def open_reason(stream: CalibrationStream) -> str:
     if not shift.length:
         return "the baseline's noise is too slow for its length: take a longer baseline"
     if stream.e_value >= _SUSPECT * rule.shift_threshold:
-        return f"a bet against the firmware stands at {stream.e_value:.3g}: more samples decide"
+        return f"a bet against the firmware stands at {figure(stream.e_value)}: more samples decide"
     if not stream.excludes_reject:
         return f"{_shift(stream)} does not exclude {rule.metric.reject:g} worse"
     if stream.bound is not None and stream.bound.within < 1 / rule.beta:
@@ -79,25 +82,73 @@ def _alarm(stream: CalibrationStream, lost: str) -> str:
         blocks = f"{stream.bound.outside} of {stream.bound.blocks} blocks"
         what = f"{metric.name} lies beyond {bound:g} {metric.unit} in {blocks}"
         return f"{what}; {bet_words(stream.bound.peak, rule.bound_threshold)}"
-    what = f"{_shift(stream)} is beyond the margin {metric.margin:g}"
+    what = f"{_excess(stream)} is beyond the margin {metric.margin:g}"
     return f"{what}; {bet_words(stream.e_peak, rule.shift_threshold)}"
 
 
+def _excess(stream: CalibrationStream) -> str:
+    """The shift since it began: what was good before it does not make it smaller."""
+    count, level = stream.beyond
+    of = f"n={count}" if count == stream.count else f"last {count} of {stream.count} samples"
+    return _shift_to(stream, level, of)
+
+
 def _shift(stream: CalibrationStream) -> str:
+    return _shift_to(stream, stream.after, f"n={stream.count}")
+
+
+def _shift_to(stream: CalibrationStream, level: float, of: str) -> str:
     metric = stream.rule.metric
     against = f" against {', '.join(stream.controls)}" if stream.controls else ""
     return (
-        f"{metric.name} {stream.after - stream.before:+.3g} {metric.unit}{against} "
-        f"({stream.before:.4g} -> {stream.after:.4g}, n={stream.count})"
+        f"{metric.name} {level - stream.before:+.3g} {metric.unit}{against} "
+        f"({stream.before:.4g} -> {level:.4g}, {of})"
     )
+
+
+def compared_words(findings: Sequence[MetricFinding]) -> str:
+    """What moved by how much, and against whom, of findings that passed; for one line."""
+    numbers = [finding.evidence for finding in findings]
+    shifts = [f"{f.metric} {shift_words(n)}" for f, n in zip(findings, numbers, strict=True)]
+    more = len(shifts) - _NAMED
+    named = ", ".join(shifts[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    counts = [int(n.get("n_after", 0)) for n in numbers]
+    samples = "-".join(str(c) for c in sorted({min(counts), max(counts)}))
+    controls = sorted({str(c) for n in numbers for c in n.get("controls", ())})
+    against = ", ".join(controls) or "their own baselines"
+    return f"{named} (n={samples}) against {against}"
+
+
+def shift_words(numbers: Mapping[str, Any]) -> str:
+    """A metric's shift and unit, to the digits that its noise leaves; from its evidence."""
+    before, after = numbers.get("before"), numbers.get("after")
+    if before is None or after is None:
+        return "unknown"
+    counts = [int(numbers.get(name) or 0) for name in ("n_before", "n_after")]
+    sd = float(numbers.get("sd") or 0.0)
+    error = sd * math.sqrt(sum(1 / n for n in counts)) if all(counts) else None
+    return f"{signed(after - before, error)} {numbers.get('unit', '')}".rstrip()
+
+
+_ODDS = re.compile(r"; a 1-unit bet against the firmware .*? at most")
+_DETAIL = re.compile(r"(?: against [^();]+)? \([^();]*->[^();]*\)")
 
 
 def bet_words(won: float, threshold: float) -> str:
     """What an e-value means, for an engineer."""
     return (
-        f"a 1-unit bet against the firmware grew to {min(won, 1e9):.4g} units; were the firmware "
-        f"fine, it would ever reach {threshold:.4g} with probability {1 / threshold:.2g} at most"
+        f"a 1-unit bet against the firmware grew to {figure(won)} units; the alarm is at "
+        f"{figure(threshold)}, which a good firmware reaches in 1 of {figure(threshold)} cases at "
+        "most"
     )
+
+
+def in_short(reason: str) -> str:
+    """`reason` of a finding without its odds and details, where it is told once more.
+
+    Knows the words of older journals too; any other text is left as it is.
+    """
+    return _DETAIL.sub("", _ODDS.sub("", reason))
 
 
 def evidence_of(stream: CalibrationStream) -> dict[str, object]:
@@ -111,6 +162,8 @@ def evidence_of(stream: CalibrationStream) -> dict[str, object]:
         "sd": _round(stream.noise),
         "n_before": stream.baseline_count,
         "n_after": stream.count,
+        "n_beyond": stream.beyond[0],
+        "beyond": _round(stream.beyond[1]),
         "margin": metric.margin,
         "reject": metric.reject,
         "limit": metric.limit,

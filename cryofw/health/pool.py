@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 from cryofw.health.blocks import choose_length
+from cryofw.health.excursion import Excursion
 from cryofw.health.finding import MetricFinding, Shift, bet_words
 from cryofw.health.shift import ShiftTest, usable
 
@@ -36,8 +37,8 @@ class Pool:
     """
 
     __slots__ = (
-        "_at", "_centres", "_done", "_open", "_sign", "_total", "count", "metric", "need",
-        "test", "threshold",
+        "_at", "_centres", "_done", "_excursion", "_open", "_sign", "_total", "count", "metric",
+        "need", "test", "threshold",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +69,8 @@ class Pool:
         self._done = -1
         self._open: dict[int, list[float]] = {}
         self._total, self.count = 0.0, 0
+        # Of the shift alone: the baselines' own means are off already.
+        self._excursion = Excursion(metric.margin)
 
     def _level(self, row: Sequence[float]) -> float | None:
         if len(row) < self.need:
@@ -110,6 +113,7 @@ class Pool:
             if level is not None:
                 self.count += 1
                 self._total += level
+                self._excursion.observe(level)
                 self.test.observe(level)
         self._done = max(done, self._done)
 
@@ -120,14 +124,21 @@ class Pool:
 
     def finding(self) -> MetricFinding:
         """Regressed, or undecided: a pool passes nothing, it only finds."""
-        members, metric = len(self._centres), self.metric
-        shift = metric.harm(self._total / self.count) if self.count else 0.0
-        words = f"{metric.name} {shift:+.3g} {metric.unit} over {members} devices (n={self.count})"
         if self.regressed:
+            metric, run = self.metric, self._excursion
+            words = self._words(run.mean, run.count) if run.count else self._words()
             bet = bet_words(self.test.wagers[0].peak, self.threshold)
             reason = f"{words} is beyond the margin {metric.margin:g}; {bet}"
             return MetricFinding(metric.name, Shift.REGRESSED, reason, self.evidence())
-        return MetricFinding(metric.name, Shift.UNDECIDED, words, self.evidence())
+        return MetricFinding(self.metric.name, Shift.UNDECIDED, self._words(), self.evidence())
+
+    def _words(self, level: float | None = None, count: int = 0) -> str:
+        metric, members = self.metric, len(self._centres)
+        if level is None:
+            level, count = self._total / self.count if self.count else 0.0, self.count
+        of = f"n={count}" if count == self.count else f"last {count} of {self.count} samples"
+        shift = metric.harm(level)
+        return f"{metric.name} {shift:+.3g} {metric.unit} over {members} devices ({of})"
 
     def evidence(self) -> dict[str, object]:
         """The numbers, plain JSON."""

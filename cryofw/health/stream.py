@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cryofw.health.blocks import choose_length
 from cryofw.health.bound import BoundTest, bound_of
 from cryofw.health.contract import Method
+from cryofw.health.excursion import Excursion
 from cryofw.health.noise import NoiseTest
 from cryofw.health.ranksum import lower_p
 from cryofw.health.rule import StreamRule, fine_threshold, look_level
@@ -36,8 +37,8 @@ class CalibrationStream:
     """
 
     __slots__ = (
-        "_base", "_next_look", "_raw", "_raws", "_seed", "_sign", "_slot", "_total", "bound",
-        "controls", "count", "looks", "noise_test", "p_fine", "rule", "shift", "tmixture",
+        "_base", "_excursion", "_next_look", "_raw", "_raws", "_seed", "_sign", "_slot", "_total",
+        "bound", "controls", "count", "looks", "noise_test", "p_fine", "rule", "shift", "tmixture",
     )  # fmt: skip
 
     def __init__(self, rule: StreamRule, seed: bytes, controls: tuple[str, ...] = ()) -> None:
@@ -50,6 +51,7 @@ class CalibrationStream:
         self.shift: ShiftTest | None = None
         self.noise_test: NoiseTest | None = None
         self.tmixture: TMixture | None = None
+        self._excursion = Excursion(math.inf)
         bound = bound_of(rule.metric, rule.golden)
         self.bound = None if bound is None else BoundTest(bound, rule.planned_samples)
         self.count = 0
@@ -85,6 +87,8 @@ class CalibrationStream:
     def _arm(self, length: int) -> None:
         rule = self.rule
         base = list(self._base)
+        if base:
+            self._excursion = Excursion(math.fsum(base) / len(base) + rule.metric.margin)
         questions = ((rule.metric.margin, 1), (rule.metric.reject, -1))
         planned = rule.planned_samples
         self.shift = ShiftTest(base, questions, planned, self._seed, length)
@@ -116,6 +120,7 @@ class CalibrationStream:
         harm = self._sign * value
         self.count += 1
         self._total += harm
+        self._excursion.observe(harm)
         if self.noise_test is not None:
             self.noise_test.observe(harm)
         if self.shift.observe(harm) and self.tmixture is not None:
@@ -211,6 +216,16 @@ class CalibrationStream:
         """Mean since the update in the metric's unit; NaN before the first sample."""
         return self._sign * self._total / self.count if self.count else math.nan
 
+    @property
+    def beyond(self) -> tuple[int, float]:
+        """The latest samples that are beyond the margin on average, and their mean.
+
+        An estimate for words, in the metric's unit: it says since when a shift has been there.
+        All samples and their mean where nothing stands beyond it.
+        """
+        count = self._excursion.count
+        return (count, self._sign * self._excursion.mean) if count else (self.count, self.after)
+
     # --- resume -------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
@@ -221,6 +236,7 @@ class CalibrationStream:
             "slot": self._slot,
             "count": self.count,
             "total": self._total,
+            "beyond": self._excursion.state(),
             "raw": [self._raw, self._raws],
             "looks": [self.looks, self._next_look, self.p_fine],
             "shift": self.shift.state() if self.shift else None,
@@ -240,6 +256,7 @@ class CalibrationStream:
             stream._arm(state["block"])
         stream._slot, stream.count = state["slot"], state["count"]
         stream._total = state["total"]
+        stream._excursion.restore(state["beyond"])
         stream._raw, stream._raws = state["raw"]
         stream.looks, stream._next_look, stream.p_fine = state["looks"]
         for part, saved in (

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from cryofw.health.beats import BeatTest
-from cryofw.health.finding import MetricFinding, Shift
+from cryofw.health.finding import MetricFinding, Shift, compared_words
 from cryofw.health.freshness import FreshValues
 from cryofw.health.heartbeat import HeartbeatWatch, Symptom
 from cryofw.health.reading import Heartbeat, HeartbeatMissed, MetricSample, Reading
@@ -141,7 +141,7 @@ class DeviceWatch:
             return self._verdict(Outcome.FAILED, regressed[0].reason, findings)
         open_findings = [f for f in findings if f.shift is Shift.UNDECIDED]
         if self.soak_complete and not open_findings:
-            return self._verdict(Outcome.PASSED, self._passed_words(), findings)
+            return self._verdict(Outcome.PASSED, self._passed_words(findings), findings)
         if self.soak_complete or self._is_late():
             reason = open_findings[0].reason if open_findings else self._soak_words()
             return self._verdict(Outcome.INCONCLUSIVE, reason, findings)
@@ -169,20 +169,35 @@ class DeviceWatch:
             f"with {beats.beats} of at least {self.contract.min_beats} heartbeats"
         )
 
-    def _passed_words(self) -> str:
+    def _passed_words(self, findings: Sequence[MetricFinding]) -> str:
+        """How long it was watched, and what of its metrics was compared with whom."""
         beats = self.heartbeats
-        metrics = ", ".join(m.name for m in self.contract.metrics) or "no metric"
-        return (
-            f"{beats.soaked_s:.0f} s in one boot, {beats.beats} heartbeats, "
-            f"{beats.missed} missed; {metrics} within bounds"
-        )
+        total = beats.beats + beats.missed
+        watched = f"{beats.soaked_s:.0f} s in one boot, {beats.missed} of {total} heartbeats missed"
+        own = [f for f in findings if not _is_pooled(f)]
+        if not own:
+            return f"{watched}; no metric"
+        return f"{watched}; {compared_words(own)}"
 
     def _verdict(self, outcome: Outcome, reason: str, findings: Sequence[MetricFinding]) -> Verdict:
-        metrics = {f.metric: {"shift": f.shift.value, **f.evidence} for f in findings}
+        own = {f.metric: _numbers(f) for f in findings if not _is_pooled(f)}
+        pools = {f.metric: _numbers(f) for f in findings if _is_pooled(f)}
         evidence: dict[str, object] = {"heartbeats": self.heartbeats.evidence()}
         if self.symptom is not None:
             evidence["symptom"] = self.symptom.value
             evidence["reset_cause"] = self.heartbeats.symptom_reset_cause
-        if metrics:
-            evidence["metrics"] = metrics
+        if own:
+            evidence["metrics"] = own
+        if pools:
+            evidence["pools"] = pools
         return Verdict(outcome, reason, evidence)
+
+
+def _numbers(finding: MetricFinding) -> dict[str, object]:
+    said = "finding" if _is_pooled(finding) else "shift"  # the shift of a pool is a number
+    return {said: finding.shift.value, **finding.evidence}
+
+
+def _is_pooled(finding: MetricFinding) -> bool:
+    """Of the devices of a stage together; beside what the device itself showed."""
+    return "members" in finding.evidence

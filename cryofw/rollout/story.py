@@ -1,4 +1,8 @@
-"""Each step of a rollout as one line for a person: a word, a sentence, and how serious it is."""
+"""Each step of a rollout as one line for a person: a word, a sentence, and how serious it is.
+
+The odds of a finding are told once, with the verdict; what follows from it names it in short. The
+journal keeps the whole sentence everywhere.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cryofw.health import in_short
 from cryofw.rollout import coefficient_events as coe
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
@@ -181,26 +186,26 @@ def _of_decision(step: e.Event, _version: Callable[[str], str]) -> Line | None:
         case e.VerdictReached():
             return Line(_VERDICT_TONES[step.outcome], step.outcome, step.why)
         case e.HoldExpired():
-            return Line(Tone.BAD, "hold expired", step.why)
+            return Line(Tone.BAD, "hold expired", in_short(step.why))
         case e.RetryGranted():
             return Line(Tone.WARNING, "again", f"attempt {step.attempt}: {step.why}")
         case e.FailureSpread():
             count = f"{step.count} device" + ("s" if step.count != 1 else "")
-            what = f"the failure reaches the {step.reach}, {count} back"
-            return Line(Tone.BAD, "failure", f"{what}; {step.why}")
+            what = f"reaches the {step.reach}, {count} back: {in_short(step.why)}"
+            return Line(Tone.BAD, "failure", what)
         case e.DeviceAbandoned():
-            return Line(Tone.WARNING, "abandoned", f"uploaded, never marked: {step.why}")
+            return Line(Tone.WARNING, "abandoned", f"uploaded, never marked: {in_short(step.why)}")
         case e.DeviceQuarantined():
             return Line(Tone.BAD, "quarantine", f"{step.why}; {step.hint}")
         case e.GatePassed():
             return Line(Tone.GOOD, "gate passed", step.stage)
         case e.GateFailed():
-            return Line(Tone.BAD, "gate failed", f"{step.stage}: {step.why}")
+            return Line(Tone.BAD, "gate failed", f"{step.stage}: {in_short(step.why)}")
         case e.RolloutPaused():
             return Line(Tone.WARNING, "paused", step.why)
         case e.RolloutEnded():
             tone = Tone.GOOD if step.outcome == e.Ending.CONFIRMED else Tone.BAD
-            return Line(tone, step.outcome, step.why)
+            return Line(tone, step.outcome, in_short(step.why))
     return None
 
 
