@@ -15,22 +15,22 @@ _UNKNOWN_ISSUER = {2, 18, 19, 20, 21, 24, 26}
 _OTHER_NAME = {62, 64}
 
 _OUR_CERTIFICATE = {
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a client certificate, and we showed none",
-    "TLSV1_ALERT_UNKNOWN_CA": "the authority of our certificate is not one it trusts",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "it takes our certificate for a bad one",
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "our certificate is of a kind it does not take",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": "our certificate is revoked",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our certificate has expired",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept our certificate",
-    "TLSV1_ALERT_ACCESS_DENIED": "our certificate may not use this port",
-    "TLSV1_ALERT_DECRYPT_ERROR": "our key does not fit our certificate, says the gateway",
+    "CERTIFICATE_REQUIRED": "it wants a client certificate, and we showed none",
+    "UNKNOWN_CA": "the authority of our certificate is not one it trusts",
+    "BAD_CERTIFICATE": "it takes our certificate for a bad one",
+    "UNSUPPORTED_CERTIFICATE": "our certificate is of a kind it does not take",
+    "CERTIFICATE_REVOKED": "our certificate is revoked",
+    "CERTIFICATE_EXPIRED": "our certificate has expired",
+    "CERTIFICATE_UNKNOWN": "it does not accept our certificate",
+    "ACCESS_DENIED": "our certificate may not use this port",
+    "DECRYPT_ERROR": "our key does not fit our certificate, says the gateway",
 }
 _NO_COMMON_WAY = {
-    "TLSV1_ALERT_PROTOCOL_VERSION",
+    "PROTOCOL_VERSION",
     "UNSUPPORTED_PROTOCOL",
     "NO_PROTOCOLS_AVAILABLE",
-    "SSLV3_ALERT_HANDSHAKE_FAILURE",
-    "TLSV1_ALERT_INSUFFICIENT_SECURITY",
+    "HANDSHAKE_FAILURE",
+    "INSUFFICIENT_SECURITY",
     "DH_KEY_TOO_SMALL",
     "EE_KEY_TOO_SMALL",
     "WRONG_SIGNATURE_TYPE",
@@ -96,29 +96,31 @@ def _their_certificate(error: ssl.SSLCertVerificationError, port: TlsPort) -> Ch
 
 
 def _alert(error: ssl.SSLError, port: TlsPort) -> PortUnavailable:
-    reason = error.reason or str(error)
+    # Python and OpenSSL spell alerts in several ways: SSLV3_ALERT_X, "ssl/tls alert x".
+    said = error.reason or str(error)
+    reason = said.upper().replace(" ", "_").rpartition("ALERT_")[2]
     if reason in _OUR_CERTIFICATE:
         ours = f"cert={port.cert}" if port.cert else "no cert= in the port and no CRYOFW_TLS_CERT"
         return ChannelUntrusted(
             f"{port.url} refuses this host",
-            why=f"{_OUR_CERTIFICATE[reason]} ({reason}); {ours}",
+            why=f"{_OUR_CERTIFICATE[reason]} ({said}); {ours}",
             hint="give this host a certificate of the authority that the gateway trusts",
         )
     if reason in _NO_COMMON_WAY:
         return ChannelUntrusted(
             f"{port.url} and this host find no safe way to talk",
-            why=reason,
+            why=said,
             hint="it has to speak TLS 1.2 or newer; cryofw does not go below. Some gateways answer "
             "so as well when they miss a client certificate",
         )
     if reason in _NOT_TLS:
         return ChannelUntrusted(
             f"what answers at {port.url} does not speak TLS",
-            why=reason,
+            why=said,
             hint="is it the right port? A plain one is socket://HOST:PORT, and anyone can read it",
         )
     return PortUnavailable(
         f"the handshake with {port.url} failed",
-        why=reason,
+        why=said,
         hint="the gateway's log says more, or `openssl s_client -connect HOST:PORT`",
     )

@@ -24,6 +24,7 @@ from cryofw.transport import (
     open_when_back,
     port_keys,
 )
+from cryofw.transport.tls_errors import tls_error
 from cryofw.transport.tls_port import TlsPort, parse_tls_url
 from cryofw.transport.tls_stream import TlsOpener
 from tests.unit.transport.certificates import DAY, Authority
@@ -494,3 +495,16 @@ def test_what_the_url_leaves_out_comes_from_the_environment() -> None:
 
 def test_one_gateway_port_is_one_lock_whatever_is_spoken() -> None:
     assert port_keys("tls://GATE:4001?ca=/x") == port_keys("socket://gate:4001")
+
+
+@pytest.mark.parametrize(
+    "spelling", ["SSLV3_ALERT_CERTIFICATE_EXPIRED", "ssl/tls alert certificate expired"]
+)
+def test_an_alert_is_known_however_it_is_spelled(spelling: str) -> None:
+    error = ssl.SSLError(1, f"[SSL] {spelling}")
+    error.reason = spelling
+
+    told = tls_error(error, parse_tls_url("tls://gate:4001", {}))
+
+    assert type(told) is ChannelUntrusted
+    assert "our certificate has expired" in told.why
