@@ -142,6 +142,38 @@ def revoke(
 
 
 @release.command()
+@click.argument("path", metavar="FILE", type=PATH)
+@click.option("--as", "name", metavar="NAME", help="What labs call it. [default: FILE's name]")
+@publish_option
+@signing_options
+@json_option
+def document(
+    path: Path,
+    name: str | None,
+    at_once: bool,
+    repo: Path,
+    only: tuple[str, ...],
+    keyring: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Stage FILE as a document of the whole repository, such as a policy.
+
+    The targets key signs it; a lab cannot be given an older one than it has seen.
+    """
+    from cryofw.release import put_document
+
+    with opened(repo) as repository:
+        put_document(repository, name or path.name, read_file(path, "document"))
+        _publish_or_tell(repository, at_once, keyring, passphrase_file, only)
+    output = Output()
+    if as_json:
+        output.json({"document": name or path.name, "published": at_once})
+        return
+    output.status(Status.OK, "published" if at_once else "staged", name or path.name)
+
+
+@release.command()
 @click.argument("output_path", metavar="OUT", type=PATH)
 @repo_directory_option
 @force_option

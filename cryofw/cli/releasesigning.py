@@ -82,6 +82,7 @@ def init(
 @click.option("--threshold", type=int, help="How many of its keys must sign from now on.")
 @click.option("--new-product", is_flag=True, help="ROLE is a board the repository lacks yet.")
 @signing_options
+@json_option
 def rotate(
     role: str,
     added: tuple[str, ...],
@@ -92,6 +93,7 @@ def rotate(
     only: tuple[str, ...],
     keyring: Path,
     passphrase_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Stage other keys for ROLE: root, targets, online, or a board.
 
@@ -105,6 +107,9 @@ def rotate(
         keys = [pool.key(name) for name in added]
         waiting = stage_rotation(repository, role, keys, remove, threshold, new_product=new_product)
     output = Output()
+    if as_json:
+        output.json({"role": role, "to_sign": waiting})
+        return
     output.status(Status.OK, "staged", f"new keys of {role}; to be signed: {', '.join(waiting)}")
     output.line("  `cryofw release publish` publishes it, after `release sign` of absent holders")
 
@@ -155,7 +160,14 @@ def publish(
 
 @click.command()
 @signing_options
-def sign(repo: Path, only: tuple[str, ...], keyring: Path, passphrase_file: Path | None) -> None:
+@json_option
+def sign(
+    repo: Path,
+    only: tuple[str, ...],
+    keyring: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
     """Sign what is staged with the keys at hand, and publish nothing.
 
     For a holder of a key at another computer, on a copy of the repository's directory.
@@ -166,6 +178,9 @@ def sign(repo: Path, only: tuple[str, ...], keyring: Path, passphrase_file: Path
         require_staged(repository)
         shortages = sign_staged(repository, signer_pool(keyring, passphrase_file, only))
     output = Output()
+    if as_json:
+        output.json({"missing": [str(shortage) for shortage in shortages]})
+        return
     for shortage in shortages:
         output.status(Status.WARNING, "missing", str(shortage))
     if not shortages:

@@ -15,6 +15,7 @@ from cryofw.release.errors import RepositoryUnusable
 from cryofw.release.metadata_set import why_inconsistent
 from cryofw.release.repository import metadata_name
 from cryofw.release.role import ROOT
+from cryofw.release.translation import translated
 
 if TYPE_CHECKING:
     from cryofw.release.repository import Repository
@@ -24,7 +25,8 @@ def make_bundle(repository: Repository) -> bytes:
     """All that is published, revoked images aside (their records, and so the reasons, go along).
 
     Raises:
-        RepositoryUnusable: it is not whole: nobody could use the bundle.
+        RepositoryUnusable, StorageMissing: it is not whole: nobody could use the bundle.
+        ReleaseInvalid: a file is not the one that its metadata names.
     """
     shown = repository.require_published()
     why = why_inconsistent(shown)
@@ -47,7 +49,8 @@ def make_bundle(repository: Repository) -> bytes:
             file = f"{target.hashes['sha256']}.{base}"
             name = f"targets/{folder}/{file}" if folder else f"targets/{file}"
             entries[name] = repository.storage.read(name)
-            target.verify_length_and_hashes(entries[name])
+            with translated(repository.name, path):
+                target.verify_length_and_hashes(entries[name])
     return _zipped(entries)
 
 

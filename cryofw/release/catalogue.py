@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cryofw.errors import BadInput, Refused
+from cryofw.errors import BadInput, Refused, UsageError
 from cryofw.release.coefficients import parse_coefficients
 from cryofw.release.errors import ReleaseRefused
 from cryofw.release.host_range import HostRange
@@ -18,6 +19,7 @@ from cryofw.release.record import (
     is_of_newer_cryofw,
     record_from_custom,
 )
+from cryofw.release.role import TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from cryofw.release.metadata import TargetFile, Targets
     from cryofw.release.repository import Repository
 
+_DOCUMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\.[a-z0-9]{1,8}")
 _SUFFIXES = {"sbom": "json", "provenance": "json", "coefficients": "yaml"}
 _DOCUMENTS = {"sbom": ("bomFormat", "spdxVersion"), "provenance": ("predicateType", "payloadType")}
 """A document beside a release, and the names of which a JSON document of its kind has one."""
@@ -170,6 +173,25 @@ def release_again(
     _set_custom(targets.targets[record.path], again)
     repository.stage(product, targets)
     return again
+
+
+def put_document(repository: Repository, name: str, data: bytes) -> None:
+    """Stage a file of the whole repository, such as a policy; the targets key signs it.
+
+    Clients read it with `ReleaseClient.read_document(name)`; like everything else it cannot be
+    rolled back.
+
+    Raises:
+        UsageError: a name that could be a board's, or lead out of a directory.
+    """
+    if not _DOCUMENT_NAME.fullmatch(name) or name.endswith(".bin"):
+        raise UsageError(
+            f"{name!r} cannot be the name of a document",
+            why="small letters, digits, dashes and one dot, as in policy.yaml; images are added",
+        )
+    targets = repository.draft_targets(TARGETS)
+    targets.targets[name] = repository.keep_target(name, data, None)
+    repository.stage(TARGETS, targets)
 
 
 def revoke_release(

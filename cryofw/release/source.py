@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import io
 import os
+import ssl
 import stat
 import time
 import urllib.error
@@ -181,10 +182,14 @@ class HttpFetcher(FetcherInterface):
                 raise DownloadHTTPError(f"HTTP {error.code} for {url}", error.code) from error
         except (urllib.error.URLError, OSError, http.client.HTTPException, UnicodeError) as error:
             reason = getattr(error, "reason", None) or error
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                hint = "a lab's own authority is named by SSL_CERT_FILE; or use a bundle"
+                raise self._unreachable(reason.verify_message, hint) from error
             raise self._unreachable(f"{url}: {reason}") from error
 
-    def _unreachable(self, why: str) -> SourceUnreachable:
-        hint = "is it up? else use a bundle: `--repo FILE`"
+    def _unreachable(
+        self, why: str, hint: str = "is it up? else use a bundle: `--repo FILE`"
+    ) -> SourceUnreachable:
         return SourceUnreachable(f"{self._server} does not give its releases", why=why, hint=hint)
 
 

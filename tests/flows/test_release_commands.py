@@ -11,7 +11,16 @@ import pytest
 
 from cryofw.journal import FileStorage
 from cryofw.keys import Purpose, load_keyring, no_passphrase
-from cryofw.release import Announcement, Repository, SignerPool, add_release, admit, publish
+from cryofw.release import (
+    Announcement,
+    ReleaseClient,
+    Repository,
+    SignerPool,
+    add_release,
+    admit,
+    load_pinned_root,
+    publish,
+)
 from tests.flows.small_lab import VERSIONS, SmallLab
 
 if TYPE_CHECKING:
@@ -358,3 +367,36 @@ def test_coefficients_travel_with_the_release(lab: SmallLab) -> None:
     lab.run("plan", "--release", "1.2.0", "--coefficients", "other.yaml").expect(
         5, "brings coefficients of its own"
     )
+
+
+def test_a_document_of_the_repository_reaches_labs(lab: SmallLab) -> None:
+    (lab.directory / "Policy.yaml").write_text("roles: {}\n")
+    lab.run("release", "document", "Policy.yaml").expect(2, "cannot be the name of a document")
+    lab.run("release", "document", "Policy.yaml", "--as", "x.bin").expect(2, "cannot be the name")
+    ran = lab.run("release", "document", "Policy.yaml", "--as", "policy.yaml", "--publish")
+    ran.expect(0, "published", "policy.yaml")
+
+    client = ReleaseClient(
+        lab.state,
+        str(lab.directory / "releases"),
+        load_pinned_root(FileStorage(lab.state)),
+        datetime.now(UTC),
+    )
+
+    assert client.read_document("policy.yaml") == b"roles: {}\n"
+    lab.run("release", "bundle", "lab.zip").expect(0)
+    lab.run("release", "list").expect(0, "latest")
+
+
+def test_a_damaged_repository_makes_no_bundle(lab: SmallLab) -> None:
+    (image,) = (lab.directory / "releases/targets/cc40").glob("*.1.1.0.bin")
+    image.write_bytes(image.read_bytes()[:-1])
+    lab.run("release", "bundle", "lab.zip").expect(4, "cc40/1.1.0.bin")
+    image.unlink()
+    lab.run("release", "bundle", "lab.zip").expect(3, "does not exist")
+    (lab.directory / "releases/metadata/timestamp.json").write_text("{")
+    for command in ("list", "status", "publish", "refresh"):
+        ran = lab.run("release", command)
+        assert ran.exit_code in (4, 5), ran.err
+        assert "malformed" in ran.err
+    assert not (lab.directory / "lab.zip").exists()

@@ -5,12 +5,19 @@ from __future__ import annotations
 import http.server
 import io
 import os
+import ssl
 import threading
 import zipfile
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from tuf.api.exceptions import DownloadHTTPError, DownloadLengthMismatchError
 
 from cryofw.errors import CryofwError
@@ -60,7 +67,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 @contextmanager
-def server(answer: Callable[[str], Answer]) -> Iterator[str]:
+def server(answer: Callable[[str], Answer], tls: ssl.SSLContext | None = None) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, headers, body = answer(self.path)
@@ -75,6 +82,9 @@ def server(answer: Callable[[str], Answer]) -> Iterator[str]:
             """Say nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        if tls is not None:
+            made.socket = tls.wrap_socket(made.socket, server_side=True)
+        made.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that left
         thread = threading.Thread(target=made.serve_forever, args=(0.05,))
         thread.start()
         try:
@@ -269,3 +279,58 @@ def test_a_repository_on_disk_can_be_read_by_a_web_server(directory: Path) -> No
     assert (directory / "metadata/timestamp.json").stat().st_mode & 0o777 == 0o644
     assert (directory / "metadata").stat().st_mode & 0o777 == 0o755
     assert Repository(FileStorage(directory), NOW, "it").exists
+
+
+# --- TLS ------------------------------------------------------------------------------------
+
+
+def certificate(directory: Path, host: str) -> Path:
+    """A certificate for a host, signed by itself, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    today = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, SHA256())
+    )
+    path = directory / f"{host}.pem"
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + made.public_bytes(Encoding.PEM)
+    )
+    return path
+
+
+@pytest.mark.parametrize(("host", "reads"), [("localhost", True), ("other.lab", False)])
+def test_https_wants_a_certificate_of_a_known_authority_for_this_host(
+    publisher: Publisher,
+    directory: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    reads: bool,
+) -> None:
+    pem = certificate(tmp_path, host)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with server(from_directory(directory), context) as address:
+        port = address.rsplit(":", 1)[1]
+        source = f"https://localhost:{port}"
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        with pytest.raises(SourceUnreachable, match=r"(?i)certificate") as caught:
+            HttpFetcher(source, attempts=1).download_bytes("metadata/timestamp.json", 16384)
+        assert "SSL_CERT_FILE" in caught.value.hint
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        if reads:
+            assert read_latest(publisher, source) == publisher.image("1.0.0")
+            return
+        with pytest.raises(SourceUnreachable, match=r"(?i)hostname|not valid for"):
+            HttpFetcher(source, attempts=1).download_bytes("metadata/timestamp.json", 16384)
