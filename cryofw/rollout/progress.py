@@ -145,7 +145,9 @@ class DeviceProgress:
             return False
         if self.torn or (self.doom and self.state is DeviceState.CONFIRMED):
             return False
-        if (self.failure and not self.spread) or self.common_cause or self.calibrates_back:
+        # What was taken back in a common silence is over; what was confirmed has to be heard again.
+        silent = bool(self.common_cause) and self.state is DeviceState.CONFIRMED
+        if (self.failure and not self.spread) or silent or self.calibrates_back:
             return False
         return self.state in SETTLED or (bool(self.doom) and self.untouched)
 

@@ -218,6 +218,16 @@ def test_a_pair_that_does_not_come_back_is_stuck() -> None:
     assert lab.state.ended is Ending.STUCK
 
 
+def test_what_is_taken_back_in_a_common_silence_is_over() -> None:
+    lab = PairLab()
+    lab.start()
+    lab.tell(e.CommonCauseFound(DEVICE, "silent together with c1-b", lab.now_s))
+    lab.tell(e.HoldExpired(DEVICE, "held for 120 s"))
+    assert lab.device.state is DeviceState.ROLLED_BACK
+    assert lab.device.done
+    assert lab.state.ended is Ending.ROLLED_BACK
+
+
 @pytest.mark.parametrize("by_command", [False, True])
 def test_a_resume_at_any_point_comes_to_the_same_end(by_command: bool) -> None:
     whole = PairLab(a_plan(by_command=by_command))
