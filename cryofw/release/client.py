@@ -10,14 +10,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from cryofw import __version__
 from cryofw.errors import UsageError
+from cryofw.journal import FileStorage, StorageLocked
 from cryofw.release.errors import MetadataExpired, ReleaseInvalid, ReleaseRefused
 from cryofw.release.origin import ReleaseOrigin
 from cryofw.release.record import is_of_newer_cryofw, record_from_custom
@@ -30,7 +34,7 @@ from cryofw.release.translation import translated
 from cryofw.release.trust import METADATA
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from tuf.ngclient.fetcher import FetcherInterface
 
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from cryofw.release.record import ReleaseRecord
     from cryofw.release.trust import PinnedRoot
 
+_PATIENCE_S = 60.0
 _BEFORE_ANY_EXPIRY = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -86,6 +91,7 @@ class ReleaseClient:
         forgiveness: Forgiveness | None = None,
         fetcher: FetcherInterface | None = None,
     ) -> None:
+        self._state = state
         self._directory = state / METADATA
         self.source = source
         self._pinned = pinned
@@ -105,7 +111,7 @@ class ReleaseClient:
         """
         now = _BEFORE_ANY_EXPIRY if self._forgiveness.roles else self._now
         try:
-            with translated(self.source):
+            with self._alone(), translated(self.source):
                 session = self._refresh(self._directory, now)
                 products = [session.product(name) for name in self._products(session)]
         except MetadataExpired:
@@ -114,6 +120,19 @@ class ReleaseClient:
         self._require_fresh(session, loaded)
         _sync(self._directory)
         return session
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """python-tuf's client must be the only one on its directory; another is waited for."""
+        with ExitStack() as stack:
+            waiting = Retrying(
+                retry=retry_if_exception_type(StorageLocked),
+                stop=stop_after_delay(_PATIENCE_S),
+                wait=wait_fixed(0.1),
+                reraise=True,
+            )
+            waiting(lambda: stack.enter_context(FileStorage(self._state).lock(METADATA)))
+            yield
 
     def _refresh(self, directory: Path, now: datetime) -> Session:
         fetcher = self._fetcher or open_source(self.source)
