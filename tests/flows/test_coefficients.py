@@ -19,13 +19,14 @@ from cryofw.journal import JOURNAL_NAME
 from cryofw.release.coefficients import parse_coefficients
 from cryofw.rollout import Ending
 from cryofw.rollout import events as e
+from cryofw.simulator import storm
 from cryofw.simulator.settings_group import applied_value
 from tests.flows.flash_observer import see_chips
 from tests.flows.invariants import read_records
 from tests.flows.memory_room import FLEET, WHO, Prepared, Room, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from cryofw.image import PublicKey
     from cryofw.simulator import SimulatedLab
@@ -76,10 +77,15 @@ IMAGES: Mapping[str, tuple[Mapping[str, object], Ending]] = {
 class PairRoom(Room):
     """A room that knows which coefficients belong to which image."""
 
-    def check_pairs(self) -> None:
-        """Once all is over: every device has the coefficients of the image that it runs."""
+    def check_pairs(self, but: Collection[str] = ()) -> None:
+        """Once all is over: every device has the coefficients of the image that it runs.
+
+        `but` are those that a person is called to, by name.
+        """
         release = self.prepared.hashes[self.image]
-        for name, chip in see_chips(self.chips, self.prepared.keys).items():
+        for name, chip in self.see().items():
+            if name in but:
+                continue
             stored = self.stored(name)
             assert chip.confirmed, f"{name} is in flight"
             if chip.active == release:
@@ -333,6 +339,33 @@ def test_the_release_with_other_coefficients_is_refused(prepared: Prepared) -> N
     assert state.ended is Ending.REFUSED
     assert "runs this release already, with other coefficients: readout/gain" in state.why
     assert room.stored("rig-a")[GAIN] == 3.0
+
+
+STORM = (
+    "power-cut", "hang", "boot-loop", "corrupted-bytes", "dropped-bytes", "cable-pulled",
+    "late-bytes", "lost-heartbeats",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [9, 12, 100, 112])
+@pytest.mark.parametrize("image", ["good", "later-hang"])
+def test_a_storm_tears_no_pair(
+    prepared: Prepared, by_command: Prepared, image: str, seed: int
+) -> None:
+    for kind, lab in ((PairRoom, prepared), (CommandRoom, by_command)):
+        room = kind(lab, image)
+        faults = storm(seed, sorted(room.chips), duration_s=420, count=6, names=STORM)
+        state = room.run(room.host(), faults=faults)
+        for _ in range(5):
+            assert state is not None
+            if state.ended:
+                break
+            room.let_pass(120)
+            state = room.run(room.host())
+        assert state is not None
+        assert state.ended is not None
+        room.check_moment()
+        room.check_pairs({name for name, one in state.devices.items() if one.quarantined})
 
 
 # --- the pair on trial: a torn one is out of calibration ---------------------------------------
