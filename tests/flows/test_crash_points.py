@@ -172,7 +172,7 @@ def test_a_stop_in_a_test_boot_sends_nothing_and_leaves_it_to_the_lease(
 
 def test_a_cable_that_stays_out_pauses_and_a_person_goes_on(prepared: Prepared) -> None:
     room = Room(prepared, "good")
-    pulled = ScheduledFault(11.4, "rig-a", PullCable(for_s=1e6))
+    pulled = ScheduledFault(150.4, "rig-a", PullCable(for_s=1e6))
 
     state = room.run(room.host(), faults=[pulled])
 
