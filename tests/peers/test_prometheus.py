@@ -38,7 +38,7 @@ from cryofw.telemetry import (
 )
 from cryofw.telemetry.selector import selectors
 from cryofw.transport import PortOpener
-from tests.unit.rollout.test_rollout_core import a_plan
+from tests.unit.rollout.perfect_lab import a_plan
 from tests.unit.telemetry.scripted_server import Asked, Reply, ScriptedServer
 
 if TYPE_CHECKING:

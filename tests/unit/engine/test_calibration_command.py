@@ -22,7 +22,7 @@ from cryofw.simulator import ControllerSpec, LabSpec, MetricSpec, SimulatedLab
 from cryofw.telemetry import CommandFailed
 from cryofw.transport import PortOpener, SchemeOpener
 from tests.flows.memory_room import signed
-from tests.unit.rollout.test_rollout_core import a_plan
+from tests.unit.rollout.perfect_lab import a_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -35,7 +35,7 @@ from cryofw.telemetry import (
     Telemetry,
 )
 from cryofw.transport import PortOpener
-from tests.unit.rollout.test_rollout_core import a_plan
+from tests.unit.rollout.perfect_lab import a_plan
 
 if TYPE_CHECKING:
     from cryofw.fleet import Cryostat

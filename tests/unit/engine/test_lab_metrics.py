@@ -43,7 +43,7 @@ from cryofw.rollout import (
 from cryofw.rollout import events as e
 from cryofw.telemetry import Freshness, MetricReadings, Observed
 from cryofw.transport import PortOpener
-from tests.unit.rollout.test_rollout_core import EVIDENCE, NEW, OLD, a_plan
+from tests.unit.rollout.perfect_lab import EVIDENCE, NEW, OLD, a_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -35,7 +35,7 @@ from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
 from cryofw.rollout.guard_contract import TemperatureContract
 from cryofw.rollout.guard_planner import with_holdback
-from tests.unit.rollout.test_rollout_core import NEW, OLD, Lab, a_plan
+from tests.unit.rollout.perfect_lab import NEW, OLD, Lab, a_plan
 
 SOURCE = PlannedSource("simulated")
 WARM = TemperatureContract(SOURCE, 0.15, slope_k_per_s=0.001, over_s=60)

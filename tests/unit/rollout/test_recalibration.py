@@ -23,7 +23,7 @@ from cryofw.rollout import (
 )
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
-from tests.unit.rollout.test_rollout_core import EVIDENCE, NEW, Lab, a_plan
+from tests.unit.rollout.perfect_lab import EVIDENCE, NEW, Lab, a_plan
 
 DEVICE = Recalibration(device=True)
 COMMAND = Recalibration(command=("calibrate",))
