@@ -8,12 +8,17 @@ watches a terminal, so that FORCE_COLOR in a CI job never brings cursor codes in
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from enum import Enum
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+_NARROW = 24
+"""Columns below which a text is not folded: it would be harder to read than what wraps."""
 
 _COLOURS = {
     "red": "31",
@@ -60,6 +65,8 @@ class Output:
         self.cursor: bool = tty and not dumb and "CI" not in environ
         """Whether lines already printed may be drawn again."""
         self.colour: bool = _wants_colour(environ, tty and not dumb)
+        self.width: int | None = shutil.get_terminal_size().columns if tty else None
+        """Columns of the terminal; None where lines may be as long as they are."""
         self.unicode: bool = _can_encode(self._stream, "✓✗▸‖·")
 
     def style(self, text: str, colour: str, *, bold: bool = False) -> str:
@@ -74,6 +81,22 @@ class Output:
         data = text.encode(encoding, "replace").decode(encoding)
         self._stream.write(data + "\n")
         self._stream.flush()
+
+    def hanging(self, head: str, text: str, column: int) -> None:
+        """Print `text` behind `head`; what a terminal has no room for goes on at `column`.
+
+        Args:
+            head: what stands before the text, with its spaces; may hold colour codes.
+            column: how wide the head is as people see it.
+        """
+        room = None if self.width is None else self.width - column
+        if room is None or len(text) <= room or room < _NARROW:
+            self.line(f"{head}{text}".rstrip())
+            return
+        first, *more = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+        self.line(f"{head}{first}")
+        for part in more:
+            self.line(f"{'':{column}}{part}")
 
     def status(self, status: Status, word: str, text: str = "") -> None:
         """Print symbol, word and text, as in `✓ verified  fw.bin`."""

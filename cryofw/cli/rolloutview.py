@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryofw.cli.coefficientview import show_coefficients
-from cryofw.cli.evidenceview import show_evidence
+from cryofw.cli.evidenceview import show_evidence, show_numbers
 from cryofw.cli.guardview import cryostats_json, show_cryostats, show_guards
 from cryofw.cli.output import Output, Status
-from cryofw.health import in_short
+from cryofw.health import Outcome, in_short
 from cryofw.rollout import DeviceState, Plan, RolloutState, Step, story
+from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
     from cryofw.journal import Record
@@ -163,7 +164,16 @@ class RolloutView:
             self._output.line()
         mark = self._output.mark(_STATUS[line.tone], f"{line.word:<12}")
         device = f"{record.device or '':<{self._width}}"
-        self._output.line(f"{record.t[11:19]}  {device}  {mark} {line.text}".rstrip())
+        column = len(f"{record.t[11:19]}  {device}    {line.word:<12} ")
+        self._output.hanging(f"{record.t[11:19]}  {device}  {mark} ", line.text, column)
+        self._show_numbers(step)
+
+    def _show_numbers(self, step: Step) -> None:
+        """Of a verdict that did not pass, what it was reached on."""
+        if not isinstance(step, e.VerdictReached):
+            return
+        if step.outcome != Outcome.PASSED or self._verbose:
+            show_numbers(self._output, step.kind, {"evidence": step.evidence}, everything=False)
 
     def progress(self, device: str, sent: int, total: int) -> None:
         """An upload moved."""
