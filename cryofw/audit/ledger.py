@@ -142,6 +142,9 @@ class RolloutLedger:
 
     def take(self, record: Record) -> None:
         """Fold one record of this rollout."""
+        if record.device is not None:
+            self.device(record.device).take(record)
+            return
         stage = str(record.fields.get("stage", ""))
         match record.kind:
             case "stage-started":
@@ -177,8 +180,6 @@ class RolloutLedger:
                     self.resting = ""
             case _:
                 pass
-        if record.device is not None:
-            self.device(record.device).take(record)
 
 
 @dataclass(slots=True)
@@ -194,11 +195,13 @@ class Ledger:
         if record.kind == "rollout-started":
             release = str(record.fields.get("release", ""))
             self.rollouts[record.rollout] = RolloutLedger(release, plan)
-        elif record.rollout in self.rollouts:
-            self.rollouts[record.rollout].take(record)
-        if record.device is not None and (now := standing(record)) is not None:
+        elif (rollout := self.rollouts.get(record.rollout)) is not None:
+            rollout.take(record)
+        if record.device is None:
+            return
+        if (now := standing(record)) is not None:
             self.running[record.device] = now
-        if record.device is not None and record.kind == "device-quarantined":
+        elif record.kind == "device-quarantined":
             self.quarantine.add(record.device)
-        if record.device is not None and record.kind == "quarantine-cleared":
+        elif record.kind == "quarantine-cleared":
             self.quarantine.discard(record.device)

@@ -167,16 +167,17 @@ class _Audit:
             _require_same(before, earlier.report)
         signatures = self._signatures(name, data, scan, earlier)
         tally, violations = self._records(name, data, scan)
+        kinds = tally.kinds
         report = AuditReport(
             origin=origin_of(scan.leaves[0]) if scan.leaves else "",
             signatures=signatures,
             records=len(scan.leaves),
             anchored=scan.anchored,
             root=scan.tree.root(),
-            rollouts=tally.kinds["rollout-started"],
-            repairs=tally.kinds["journal-repaired"],
+            rollouts=kinds["rollout-started"],
+            repairs=kinds["journal-repaired"],
             torn_bytes=scan.torn_bytes,
-            unknown_kinds=tuple(sorted(tally.kinds.keys() - ROLLOUT_KINDS - _OTHER_KINDS)),
+            unknown_kinds=tuple(sorted(kinds.keys() - ROLLOUT_KINDS - _OTHER_KINDS)),
             first_time=tally.first_time,
             last_time=tally.last_time,
             continues=earlier.report if earlier else None,
@@ -231,18 +232,24 @@ def _require_same(before: Predecessor, report: AuditReport) -> None:
 
 
 class _Tally:
-    """Counts records as they pass."""
+    """Remembers kinds and times of records as they pass."""
 
     def __init__(self) -> None:
-        self.kinds: Counter[str] = Counter()
+        self._kinds: list[str] = []
         self.first_time = self.last_time = ""
 
     def count(self, records: Iterable[tuple[int, Record]]) -> Iterator[tuple[int, Record]]:
+        note, record = self._kinds.append, None
         for offset, record in records:
-            self.kinds[record.kind] += 1
-            self.last_time = record.t
-            self.first_time = self.first_time or record.t
+            note(record.kind)
+            if not self.first_time:
+                self.first_time = record.t
             yield offset, record
+        self.last_time = record.t if record else ""
+
+    @property
+    def kinds(self) -> Counter[str]:
+        return Counter(self._kinds)
 
 
 def find_violations(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cryofw.errors import CryofwError, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 RECORD_VERSION = 1
@@ -134,7 +134,9 @@ def decode(line: bytes, *, strict: bool = False) -> Record:
     """
     try:
         text = line.decode("ascii")
-        raw, end = _raw_decode(text)
+        raw, end = _scan(text, 0)
+    except StopIteration:
+        raise RecordMalformed("not a line of JSON") from None
     except (ValueError, RecursionError) as error:
         raise RecordMalformed(f"not a line of JSON ({error})") from None
     if end != len(text):
@@ -205,6 +207,17 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _encoder() -> Callable[[object], str]:
+    """What `JSONEncoder.encode` does, with one encoder kept: it makes a new one for each call."""
+    encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    escape = json.encoder.encode_basestring_ascii
+    encode = make(None, encoder.default, escape, None, ":", ",", False, False, False)
+    return lambda value: "".join(encode(value, 0))
+
+
 def _finite(text: str) -> float:
     number = float(text)  # 1e999 is valid JSON, and infinite
     if not math.isfinite(number):
@@ -212,8 +225,9 @@ def _finite(text: str) -> float:
     return number
 
 
-_raw_decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).raw_decode
-_dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decoder: Any = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_scan = _decoder.scan_once  # `decode` would look for white space around it, which is none of ours
+_dumps = _encoder()
 
 
 def time_text(moment: datetime) -> str:

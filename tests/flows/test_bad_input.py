@@ -346,7 +346,8 @@ FLEET_CASES = [
 JOURNAL_CASES = [
     *(
         Case(f"journal: changed ({' '.join(command)})", command, 4,
-             ("the journal was changed", "backup"), edit(JOURNAL, "anna@lab", "anne@lab"))
+             ("record 0 of the journal" if "verify" in command else "the journal was changed",
+              "backup"), edit(JOURNAL, "anna@lab", "anne@lab"))
         for command in (("status",), ("resume",), ("audit", "verify"), ("audit", "show"),
                         ("inventory",), ("abort", "--yes"), ("deploy", "good.bin", "--yes"))
     ),
