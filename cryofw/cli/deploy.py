@@ -277,7 +277,7 @@ def deploy(
     """
     wish = release_wish(image, release, source, accept_expired, why)
     if [image, plan_path, wish].count(None) != 2:
-        raise UsageError("give either an IMAGE, --release VERSION or --plan FILE")
+        raise UsageError("give an IMAGE or --plan FILE or --release VERSION")
     home = Home(state)
     keys = list(trusted_image_keys((), keyring).values())
     if plan_path is not None and coefficients_path is not None:

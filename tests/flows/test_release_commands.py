@@ -272,7 +272,7 @@ def test_a_rotation_that_makes_no_sense_changes_nothing(
     ("arguments", "code", "says"),
     [
         (("deploy", "good.bin", "--release", "1.1.0"), 2, "either an IMAGE or --release"),
-        (("deploy",), 2, "either an IMAGE, --release VERSION or --plan"),
+        (("deploy",), 2, "an IMAGE or --plan FILE or --release VERSION"),
         (("plan",), 2, "give an IMAGE or --release"),
         (("plan", "--release", "new"), 2, "names no release"),
         (("plan", "--release", "9.9.9"), 5, "no release cc40/9.9.9"),
