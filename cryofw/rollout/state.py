@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryofw.fleet import Reach
-from cryofw.health import Heartbeat, MetricSample, Outcome, Phase, Verdict
 from cryofw.rollout import coefficient_events as coe
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
@@ -17,25 +16,30 @@ from cryofw.rollout.cohorts import Cohorts
 from cryofw.rollout.cryostat_guard import CryostatGuard
 from cryofw.rollout.cryostat_state import ON_TRIAL, CryostatHandlers
 from cryofw.rollout.device_state import DeviceState
+from cryofw.rollout.evidence_state import EvidenceHandlers
 from cryofw.rollout.progress import DeviceProgress
 from cryofw.rollout.release_events import ReleaseHandlers
 from cryofw.rollout.streams import beats_planned, ledger_of
+from cryofw.rollout.trial_state import TrialHandlers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from cryofw.rollout.plan import Plan, PlannedStage
 
 _S = DeviceState
 
-MAX_ATTEMPTS = 3
-"""Test boots of one device in one rollout; then a host fault counts as the firmware's."""
-
 _SENDING = (c.UploadImage, c.TestImage, c.ConfirmImage, c.RollBackDevice)
 
 
 @dataclass(slots=True)
-class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
+class RolloutState(
+    TrialHandlers,
+    EvidenceHandlers,
+    CryostatHandlers,
+    CoefficientHandlers,
+    ReleaseHandlers,
+):
     """Everything known about a rollout; `apply` is the only way in.
 
     Attributes:
@@ -150,10 +154,11 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
             if progress.state is _S.CONFIRMED:
                 progress.watch.forget_boot()
             self.align(progress)
-        self._forget_cryostats()
+        self.forget_cryostats()
         self.touch_all()
 
-    def _forget_cryostats(self) -> None:
+    def forget_cryostats(self) -> None:
+        """Nobody looked for a while: what was seen of cryostats counts no more."""
         for guard in self.guards.values():
             guard.forget()
 
@@ -170,7 +175,7 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
             self.until = event.until
         self.paused = self.paused_why = ""
         self.pausing = False
-        self._forget_cryostats()
+        self.forget_cryostats()
         self.touch_all()
 
     def _on_pause_requested(self, event: e.PauseRequested) -> None:
@@ -185,18 +190,18 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
     def _on_abort_requested(self, event: e.AbortRequested) -> None:
         """Revert what is not confirmed, then end."""
         confirmed = {p.name for p in self.devices.values() if p.state is _S.CONFIRMED}
-        self._doom(set(self.devices) - confirmed, f"aborted by {event.by}")
-        self._end_with(e.Ending.ABORTED, event.why or f"aborted by {event.by}")
+        self.doom(set(self.devices) - confirmed, f"aborted by {event.by}")
+        self.end_with(e.Ending.ABORTED, event.why or f"aborted by {event.by}")
 
     def _on_rollback_requested(self, event: e.RollbackRequested) -> None:
         """Take everything back, also after the end."""
         if self.ended is not None:
-            self._forget_cryostats()
+            self.forget_cryostats()
         self.ended = None
         self.gate_failed = ""
-        self._doom(self.devices, event.why or f"rollback asked for by {event.by}")
+        self.doom(self.devices, event.why or f"rollback asked for by {event.by}")
         self.ending = None
-        self._end_with(e.Ending.ROLLED_BACK, event.why or f"rolled back by {event.by}")
+        self.end_with(e.Ending.ROLLED_BACK, event.why or f"rolled back by {event.by}")
 
     def _on_stop_requested(self, event: e.StopRequested) -> None:
         """Nothing more is sent."""
@@ -217,151 +222,7 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
             progress.doom = progress.failure = ""
             progress.spread = False
 
-    # --- the device ---------------------------------------------------------------------
-
-    def _on_device_checked(self, event: e.DeviceChecked) -> None:
-        """It may take part."""
-        progress = self.devices[event.device]
-        progress.move(_S.CHECKED, "ready; nothing was sent")
-        progress.running_hash = event.hash
-        progress.calibrated = False
-        if self.wave_index >= 0:  # a person cleared it after its stage had begun
-            self.cohorts.reopen(event.device, progress.trial)
-
-    def _on_device_skipped(self, event: e.DeviceSkipped) -> None:
-        """It runs the release already."""
-        progress = self.devices[event.device]
-        progress.move(_S.SKIPPED, "ran this release already")
-        progress.running_hash = event.hash
-
-    def _on_device_refused(self, event: e.DeviceRefused) -> None:
-        """It is not what the plan names."""
-        progress = self.devices[event.device]
-        progress.move(_S.REFUSED, event.why)
-        progress.hint = event.hint
-
-    def _on_device_unreachable(self, event: e.DeviceUnreachable) -> None:
-        """No answer."""
-        progress = self.devices[event.device]
-        progress.move(_S.UNREACHABLE, event.why)
-        progress.sent = progress.sent or event.sent
-        progress.hint = event.hint
-
-    def _on_image_uploaded(self, event: e.ImageUploaded) -> None:
-        """The image is in the second slot."""
-        self.devices[event.device].move(_S.UPLOADED, "uploaded")
-
-    def _on_upload_failed(self, event: e.UploadFailed) -> None:
-        """The image did not get there; nothing was marked."""
-        progress = self.devices[event.device]
-        progress.move(_S.ABANDONED, event.why)
-        progress.failure = event.why
-
-    def _on_test_booted(self, event: e.TestBooted) -> None:
-        """The new image runs on trial."""
-        progress = self.devices[event.device]
-        progress.move(_S.WATCHED, "in test boot")
-        progress.boot = event.boot
-        progress.running_hash = event.hash
-        progress.host_reset = False
-        progress.pair.unapplied = bool(progress.planned.coefficients)
-        progress.calibration_due = progress.planned.recalibration.is_asked
-        self.begin_soak(progress, event.t_s)
-
-    def begin_soak(self, progress: DeviceProgress, t_s: float) -> None:
-        """What runs is judged from `t_s` on, once it has settled and its pair is whole.
-
-        Where a calibration is asked for, that begins the comparison.
-        """
-        progress.watch.begin_soak(t_s, progress.boot)
-        if not (progress.pair.unapplied or progress.calibration_due):
-            self.cohorts.begin(progress.name, t_s + progress.planned.evidence.settle_s)
-
-    def _on_device_reverted(self, event: e.DeviceReverted) -> None:
-        """The last good image runs again."""
-        progress = self.devices[event.device]
-        progress.move(_S.SELF_REVERTED, event.why)
-        progress.running_hash = event.hash
-        progress.came_back()
-        if not event.host_fault:
-            progress.failure = event.why
-        elif progress.attempt >= MAX_ATTEMPTS:
-            progress.failure = f"not up after {progress.attempt} attempts: {event.why}"
-
-    def _on_image_confirmed(self, event: e.ImageConfirmed) -> None:
-        """The new image is permanent."""
-        progress = self.devices[event.device]
-        progress.move(_S.CONFIRMED, progress.verdict.reason if progress.verdict else "")
-        progress.running_hash = event.hash
-        progress.refusals = 0
-        progress.pair.unsaved = bool(progress.planned.coefficients)
-
-    def _on_confirm_refused(self, event: e.ConfirmRefused) -> None:
-        """The fresh read did not agree: the next heartbeat says more."""
-        progress = self.devices[event.device]
-        progress.why = event.why
-        progress.refusals += 1
-        progress.awaits_beat = True
-
-    def _on_power_cycle_requested(self, event: e.PowerCycleRequested) -> None:
-        """Its siblings boot with it: that is the host's doing, not their firmware's."""
-        for progress in self.members(n for n in event.shared_by if n in self.devices):
-            progress.host_reset = progress.power_cycling = True
-
-    def _on_power_cycled(self, event: e.PowerCycled) -> None:
-        """Whatever its siblings run now runs in a new boot."""
-        for progress in self.members(n for n in event.shared_by if n in self.devices):
-            progress.power_cycling = False
-            progress.watch.forget_boot()
-            self.touch(progress.name)
-
-    def _on_device_rolled_back(self, event: e.DeviceRolledBack) -> None:
-        """The last good image runs, confirmed."""
-        progress = self.devices[event.device]
-        progress.move(_S.ROLLED_BACK, progress.doom or progress.why)
-        progress.running_hash = event.hash
-        progress.pair.came_back()
-        progress.came_back()
-
-    def _on_device_stuck(self, event: e.DeviceStuck) -> None:
-        """A person has to act; after a test request that is the firmware's failure."""
-        progress = self.devices[event.device]
-        if progress.state is not _S.ROLLING_BACK:
-            progress.failure = event.why
-        progress.move(_S.STUCK, event.why)
-        progress.hint = event.hint
-
-    def _on_reading_taken(self, event: e.ReadingTaken) -> None:
-        """Feed the watch."""
-        progress = self.devices[event.device]
-        values = progress.watch.observe(event.reading)
-        if isinstance(event.reading, MetricSample):
-            self._sample(progress, event.reading.t_s, values)
-        guard = self.guards.get(progress.planned.cryostat)
-        if guard is not None:
-            guard.pass_time(event.reading.t_s)
-        if isinstance(event.reading, Heartbeat):
-            progress.awaits_beat = False
-        if progress.state is _S.HELD and progress.held_t_s is None:
-            progress.held_t_s = event.reading.t_s
-
-    def _sample(self, progress: DeviceProgress, t_s: float, values: Mapping[str, float]) -> None:
-        self.cohorts.observe(progress.name, t_s, values)
-        cohort = self.cohorts.of(progress.name)
-        soaked = progress.watch.phase is Phase.SOAK and progress.watch.soak_complete
-        if cohort is not None and soaked and progress.state in ON_TRIAL:
-            cohort.look(progress.name)
-
-    def verdict(self, device: DeviceProgress) -> Verdict | None:
-        """What the readings of a device say now, with those of its cohort."""
-        cohort = self.cohorts.of(device.name)
-        findings = [] if cohort is None else cohort.findings(device.name)
-        verdict = device.watch.verdict(findings)
-        if verdict is None or cohort is None:
-            return verdict
-        return Verdict(
-            verdict.outcome, verdict.reason, {**verdict.evidence, "cohort": cohort.evidence()}
-        )
+    # --- time -----------------------------------------------------------------------------
 
     def _on_clock_ticked(self, event: e.ClockTicked) -> None:
         """A window may have opened or closed."""
@@ -397,64 +258,14 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
         self.cohorts.open_waves(stage, self.wave_index)
         self.touch(*stage.devices)
 
-    def _on_cohort_frozen(self, event: e.CohortFrozen) -> None:
-        """Its baselines and controls are fixed: the first of its devices is touched next."""
-        self.cohorts.freeze(event.cohort)
-        self.touch(*event.devices)
-
-    def _on_baseline_taken(self, event: e.BaselineTaken) -> None:
-        """The device may be touched."""
-        self.devices[event.device].baseline_taken = True
-
-    def _on_verdict_reached(self, event: e.VerdictReached) -> None:
-        """Passed, failed or held."""
-        progress = self.devices[event.device]
-        verdict = Verdict(Outcome(event.outcome), event.why, event.evidence)
-        progress.verdict = verdict
-        progress.why = verdict.reason
-        if verdict.outcome is Outcome.FAILED:
-            progress.failure = verdict.reason
-        elif verdict.outcome is Outcome.INCONCLUSIVE:
-            progress.move(_S.HELD, verdict.reason)
-            progress.held_t_s = event.t_s
-        elif progress.state is _S.HELD:
-            progress.move(_S.WATCHED, verdict.reason)
-
-    def _on_common_cause_found(self, event: e.CommonCauseFound) -> None:
-        """Its controls are silent too: it is held, and no verdict is spoken on its firmware."""
-        progress = self.devices[event.device]
-        progress.common_cause, progress.common_t_s = event.why, event.t_s
-        if progress.state is _S.WATCHED:
-            progress.move(_S.HELD, event.why)
-            progress.held_t_s = event.t_s
-
-    def _on_common_cause_ended(self, event: e.CommonCauseEnded) -> None:
-        """It is watched again; the silence that it shared counts for nothing."""
-        progress = self.devices[event.device]
-        progress.common_cause = ""
-        progress.watch.heartbeats.excuse()
-        if progress.state is _S.HELD:
-            progress.move(_S.WATCHED, event.why)
-
-    def _on_hold_expired(self, event: e.HoldExpired) -> None:
-        """Not provably good in time: back."""
-        self._doom([event.device], event.why)
-
-    def _on_retry_granted(self, event: e.RetryGranted) -> None:
-        """Another attempt."""
-        progress = self.devices[event.device]
-        progress.move(_S.CHECKED, event.why)
-        progress.begin_attempt(event.attempt)
-        self.cohorts.retry(event.device, progress.trial)
-
     def _on_failure_spread(self, event: e.FailureSpread) -> None:
         """Everything within reach goes back."""
         failed = self.devices[event.device]
         failed.spread = True
-        self._doom(self.within_reach(failed), f"{event.device} failed: {event.why}")
+        self.doom(self.within_reach(failed), f"{event.device} failed: {event.why}")
         failed.doom = event.why
         if Reach(event.reach) in (Reach.STAGE, Reach.ROLLOUT):
-            self._end_with(e.Ending.ROLLED_BACK, f"{event.device}: {event.why}")
+            self.end_with(e.Ending.ROLLED_BACK, f"{event.device}: {event.why}")
 
     def within_reach(self, failed: DeviceProgress) -> list[str]:
         """Names that the failure of `failed` reaches.
@@ -474,14 +285,6 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
             case Reach.ROLLOUT:
                 return list(self.devices)
 
-    def _on_device_abandoned(self, event: e.DeviceAbandoned) -> None:
-        """Uploaded, never marked."""
-        self.devices[event.device].move(_S.ABANDONED, event.why)
-
-    def _on_device_quarantined(self, event: e.DeviceQuarantined) -> None:
-        """Named, until a person clears it."""
-        self.devices[event.device].quarantined = True
-
     def _on_gate_passed(self, event: e.GatePassed) -> None:
         """The stage proved the firmware good."""
         self.gates_passed.add(event.stage)
@@ -489,7 +292,7 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
     def _on_gate_failed(self, event: e.GateFailed) -> None:
         """The stage did not."""
         self.gate_failed = event.stage
-        self._end_with(e.Ending.ROLLED_BACK, event.why)
+        self.end_with(e.Ending.ROLLED_BACK, event.why)
 
     def _on_rollout_paused(self, event: e.RolloutPaused) -> None:
         """Nothing is in flight."""
@@ -500,14 +303,16 @@ class RolloutState(CryostatHandlers, CoefficientHandlers, ReleaseHandlers):
         self.ended = e.Ending(event.outcome)
         self.why = event.why
 
-    def _doom(self, names: Iterable[str], why: str) -> None:
+    def doom(self, names: Iterable[str], why: str) -> None:
+        """Take these devices back; who was not touched is left alone."""
         for progress in self.members(names):
             progress.doom = progress.doom or why
             if progress.untouched:
                 self.cohorts.drop(progress.name)
             self.touch(progress.name)
 
-    def _end_with(self, ending: e.Ending, why: str) -> None:
+    def end_with(self, ending: e.Ending, why: str) -> None:
+        """The rollout is to end so, unless it is to end otherwise already."""
         if self.ending is None:
             self.ending, self.why = ending, why
 
