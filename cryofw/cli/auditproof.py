@@ -170,7 +170,7 @@ def export(directory: Path, state: Path, as_json: bool) -> None:
     from cryofw.audit import export_log
     from cryofw.journal import FileStorage
 
-    done = export_log(FileStorage(state), FileStorage(directory))
+    done = export_log(FileStorage(state), FileStorage(directory, public=True))
     head = done.checkpoint.head
     if as_json:
         Output().json({"origin": head.origin, "records": head.size, "files": done.files})

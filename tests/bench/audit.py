@@ -145,7 +145,7 @@ def prove(directory: Path, size: int, key: Key) -> float:
 
 
 def append(directory: Path, count: int, key: Key) -> tuple[float, float, float]:
-    """Median seconds: bare write and fsync, an append, and the mean with signed checkpoints."""
+    """Median seconds: bare write and fsync, an append; and a ratio, checkpoints and all."""
     entries = list(update(entry_of("r-00000000", "c1-a")))
     path = directory / "bare"
     bare, ours = [], []
@@ -167,7 +167,7 @@ def append(directory: Path, count: int, key: Key) -> tuple[float, float, float]:
             os.fsync(file.fileno())
             bare.append(time.perf_counter() - start_s)
         whole_s = time.perf_counter() - began_s - sum(bare)
-    return statistics.median(bare), statistics.median(ours), whole_s / count
+    return statistics.median(bare), statistics.median(ours), whole_s / sum(bare)
 
 
 def main(arguments: list[str]) -> int:
@@ -196,16 +196,13 @@ def main(arguments: list[str]) -> int:
         proof_s = prove(directory, size, key)
         missed += row("prove", f"{proof_s * 1e3:6.2f} ms", "10 ms", proof_s <= PROVE_GOAL_S)
     with tempfile.TemporaryDirectory(dir=".") as name:
-        bare_s, ours_s, mean_s = append(Path(name), options.appends, key)
+        bare_s, ours_s, whole = append(Path(name), options.appends, key)
         ratio = ours_s / bare_s
         note = f"{ratio:6.2f} x"
         missed += row("append", note, f"{APPEND_GOAL:.0f} x", ratio <= APPEND_GOAL)
         print(f"{'':9} {bare_s * 1e6:6.0f} us   a bare write and fsync")
         print(f"{'':9} {ours_s * 1e6:6.0f} us   an append")
-        print(
-            f"{'':9} {mean_s * 1e6:6.0f} us   the mean, with a signed checkpoint every 64 "
-            f"({mean_s / bare_s:.2f} x)"
-        )
+        print(f"{'':9} {whole:6.2f} x    all of them, with a signed checkpoint every 64")
     return 1 if missed else 0
 
 
