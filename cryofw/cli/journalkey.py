@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from cryofw.cli.keychoice import passphrase_source, pin_source
 from cryofw.errors import CryofwError, Interrupted, UsageError
-from cryofw.keys import Purpose, read_public_key
+from cryofw.keys import KeyringError, Purpose, read_public_key
 
 if TYPE_CHECKING:
     from cryofw.audit import LogTrust
@@ -46,16 +46,11 @@ quorum_option = click.option(
 
 
 class KeyringSigner:
-    """A key of the keyring that is opened when it first signs, once; a `NoteSigner`.
-
-    Attributes:
-        failure: why it could not be opened; empty if it was, or was not tried.
-    """
+    """A key of the keyring that is opened when it first signs, once; a `NoteSigner`."""
 
     def __init__(self, ring: Keyring, name: str, purpose: Purpose) -> None:
         self.name = name
         self.public_key = ring.public_key(name, purpose)
-        self.failure = ""
         self._ring = ring
         self._purpose = purpose
         self._signer: Signer | None = None
@@ -77,19 +72,9 @@ class KeyringSigner:
             except Interrupted:
                 raise
             except CryofwError as error:
-                self._error, self.failure = error, str(error)
+                self._error = error
                 raise
         return self._signer
-
-    def try_open(self) -> str:
-        """Open it; the answer is why that failed, empty if it did not."""
-        try:
-            self.open()
-        except Interrupted:
-            raise
-        except CryofwError as error:
-            return str(error)
-        return ""
 
     def sign(self, message: bytes) -> bytes:
         """See `NoteSigner`; raises as `open`."""
@@ -110,9 +95,16 @@ def journal_signer(keyring: Path) -> KeyringSigner | None:
 
     ring = load_keyring(keyring)
     name = os.environ.get(JOURNAL_KEY, "")
-    if not name and not ring.public_keys(Purpose.JOURNAL):
+    names = [e.name for e in ring.entries.values() if e.purpose is Purpose.JOURNAL]
+    if not name and len(names) > 1:
+        raise KeyringError(
+            f"{keyring} has {len(names)} journal keys, so the one that signs must be named",
+            why=", ".join(names),
+            hint=f"set {JOURNAL_KEY}",
+        )
+    if not name and not names:
         return None
-    return KeyringSigner(ring, name or ring.choose(Purpose.JOURNAL).name, Purpose.JOURNAL)
+    return KeyringSigner(ring, name or names[0], Purpose.JOURNAL)
 
 
 def named_signer(keyring: Path, name: str | None, purpose: Purpose) -> KeyringSigner:

@@ -15,7 +15,15 @@ from cryofw.cli.rolloutview import RolloutView, show_summary, state_json
 from cryofw.engine.deployment import Deployment
 from cryofw.engine.home import Home
 from cryofw.engine.site import run_on_site
-from cryofw.errors import DeviceStuck, Paused, Refused, RolledBack, UsageError
+from cryofw.errors import (
+    CryofwError,
+    DeviceStuck,
+    Interrupted,
+    Paused,
+    Refused,
+    RolledBack,
+    UsageError,
+)
 from cryofw.health import in_short
 from cryofw.rollout import Ending, Plan, RolloutState
 from cryofw.rollout import events as e
@@ -54,10 +62,15 @@ class Runner:
         A key that cannot be opened stops no rollout; what it did not sign, the next one does.
         """
         keyring = click.get_current_context().params.get("keyring")
-        self._home.signer = signer = journal_signer(keyring) if keyring else None
-        if signer is not None and (why := signer.try_open()):
-            self._home.signer = None
-            click.echo(f"the journal will not be signed: {why}", err=True)
+        try:
+            signer = journal_signer(keyring) if keyring else None
+            if signer is not None:
+                signer.open()
+            self._home.signer = signer
+        except Interrupted:
+            raise
+        except CryofwError as error:
+            click.echo(f"the journal will not be signed: {error}", err=True)
 
     def start(self, until: str, overrides: Sequence[Event] = ()) -> RolloutState:
         """Start the plan's rollout, with the guards that a person passes over."""

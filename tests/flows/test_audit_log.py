@@ -173,3 +173,10 @@ def test_journal_is_retired_and_the_next_one_knows_the_lab(lab: SmallLab) -> Non
     assert "rollout of 1.1.0" in told.out
     first = json.loads(name.read_text().splitlines()[0])
     assert first["kind"] == "rollout-started"
+
+
+def test_two_journal_keys_ask_for_a_name_and_stop_no_rollback(lab: SmallLab) -> None:
+    lab.run("keys", "generate", "second", "--purpose=journal", "--no-passphrase").expect(0)
+    lab.run("audit", "checkpoint").expect(3, "has 2 journal keys", "CRYOFW_JOURNAL_KEY")
+    lab.run("abort", "--yes").expect(0, "the journal will not be signed", "must be named")
+    lab.run("audit", "verify").expect(0, "not signed yet")
