@@ -26,7 +26,6 @@ _WATCHED = (
     DeviceState.FROZEN,
     DeviceState.CONFIRMED,
 )
-_ON_TRIAL = (DeviceState.WATCHED, DeviceState.HELD)
 
 
 class Rollout:
@@ -98,20 +97,16 @@ class Rollout:
         """Those whose baseline is being taken, and the controls of all that are judged."""
         state = self.state
         coming = [n for w in stage.waves[state.wave_index : state.wave_index + 2] for n in w]
-        cryostats = {state.devices[n].planned.cryostat for n in stage.waves[state.wave_index]}
-        near = [n for n in stage.devices if state.devices[n].planned.cryostat in cryostats]
         judged = [n for n, p in state.devices.items() if p.state in _WATCHED]
+        of_interest = (*stage.waves[state.wave_index], *judged)
+        cryostats = {state.devices[n].planned.cryostat for n in of_interest}
+        near = [n for n in stage.devices if state.devices[n].planned.cryostat in cryostats]
         names = {n for n in (*coming, *near) if state.devices[n].state is DeviceState.CHECKED}
         names |= state.cohorts.wanted([*coming, *judged])
-        return {
-            p.name
-            for p in state.members(names)
-            if not (p.intent or p.doom or p.power_cycling)
-            and not state.is_frozen(p.planned.cryostat)
-        }
+        return {p.name for p in state.members(names) if not (p.intent or p.power_cycling)}
 
     def beating(self, device: str) -> bool:
-        """Its heartbeats are wanted, not only its metrics: it is on trial, or near one that is.
+        """Its heartbeats are wanted, not only its metrics: it was updated, or is near one that was.
 
         Whether an updated device is silent alone, only its peers can tell.
         """
@@ -120,10 +115,10 @@ class Rollout:
         if progress.state in _WATCHED:
             return True
         near = state.inhabitants(progress.planned.cryostat)
-        if any(p.state in _ON_TRIAL for p in near):
+        if any(p.state in _WATCHED for p in near):
             return True
-        on_trial = [n for n, p in state.devices.items() if p.state in _ON_TRIAL]
-        return any(device in state.cohorts.peers(name) for name in on_trial)
+        updated = [n for n, p in state.devices.items() if p.state in _WATCHED]
+        return any(device in state.cohorts.peers(name) for name in updated)
 
     def guarded(self) -> set[str]:
         """Names of the cryostats whose guards are wanted now."""

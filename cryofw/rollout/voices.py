@@ -28,7 +28,14 @@ class Silence(StrEnum):
 
 
 def peers_of(state: RolloutState, device: DeviceProgress) -> list[DeviceProgress]:
-    """Untouched devices of its cryostat; its controls elsewhere where there are none."""
+    """Untouched devices of its cryostat; its controls elsewhere where there are none.
+
+    Of one that was mute already while the device still answered, nothing can be learned.
+    """
+    return [p for p in _untouched(state, device) if not _mute_before(p, device)]
+
+
+def _untouched(state: RolloutState, device: DeviceProgress) -> list[DeviceProgress]:
     near = [
         p
         for p in state.inhabitants(device.planned.cryostat)
@@ -36,6 +43,16 @@ def peers_of(state: RolloutState, device: DeviceProgress) -> list[DeviceProgress
     ]
     far = state.members(state.cohorts.peers(device.name))
     return near or [p for p in far if p.state in UNTOUCHED and not p.sent]
+
+
+def _mute_before(peer: DeviceProgress, device: DeviceProgress) -> bool:
+    """The device answered when the silence of `peer` had lasted for two of its beats already."""
+    since_t_s, watch = peer.watch.heartbeats.missed_since_t_s, device.watch
+    # In its test boot it was heard when that began.
+    heard_t_s = watch.heartbeats.heard_t_s or watch.started_t_s
+    if since_t_s is None or heard_t_s is None:
+        return False
+    return heard_t_s - since_t_s > 2 * peer.planned.evidence.heartbeat_every_s
 
 
 def silence(state: RolloutState, device: DeviceProgress) -> Silence:
