@@ -18,14 +18,14 @@ def show_guards(output: Output, plan: Plan) -> None:
         words = _guard_words(plan.guards.get(name), plan.heat_slots[name])
         alike.setdefault(words, []).append(name)
     for words, names in alike.items():
-        output.line(f"Guards {' '.join(names)}: {words}")
+        output.hanging("Guards   ", f"{' '.join(names)}: {words}", 9)
     if plan.error_budgets:
         names = [budget.name for budget in plan.error_budgets]
         output.line(f"Error budgets that must be kept: {' '.join(names)}")
 
 
 def _guard_words(guards: CryostatContract | None, slots: int) -> str:
-    words = [f"at most {slots} devices may flash at once"]
+    words = [f"{slots} may flash at once"]
     if guards is None:
         return f"{words[0]}; nothing is measured"
     warm = guards.temperature

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.cli.coefficientview import show_coefficients
 from cryofw.cli.evidenceview import show_evidence, show_numbers
+from cryofw.cli.foresightview import show_blind_spots, show_ledger, show_outlook, show_stage
 from cryofw.cli.guardview import cryostats_json, show_cryostats, show_guards
 from cryofw.cli.output import Output, Status
 from cryofw.health import Outcome, in_short
@@ -17,6 +18,7 @@ from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
     from cryofw.journal import Record
+    from cryofw.rollout.foresight import Foresight
 
 _STATUS = {
     story.Tone.GOOD: Status.OK,
@@ -60,34 +62,40 @@ class VersionNames:
         return self._names.get(image_hash) or image_hash[:12] or "unknown"
 
 
-def show_plan(output: Output, plan: Plan) -> None:
-    """What will happen to which device, and what cannot be undone."""
+def show_plan(output: Output, plan: Plan, foresight: Foresight, *, evidence: bool = False) -> None:
+    """What will happen to which device, what of it is seen, and what cannot be undone.
+
+    Args:
+        evidence: also the whole ledger, and who is compared with whom.
+    """
     release = plan.release
     counter = "none" if release.security_counter is None else str(release.security_counter)
     output.line(f"Plan {plan.rollout} for lab {plan.lab}")
     output.line(f"  release  {release.version}  {release.hash[:16]}  {release.size} bytes")
     output.line(f"  counter  {counter}   board {release.board or 'any'}")
     _show_origin(output, plan)
+    show_outlook(output, plan, foresight)
     output.line()
     for number, stage in enumerate(plan.stages, start=1):
         devices = [plan.devices[name] for name in stage.devices]
-        soak_s = max(d.evidence.soak_s for d in devices)
-        output.line(
-            f"{number}. {stage.name}: {_count(len(devices), 'device')}, "
-            f"{_count(len(stage.waves), 'wave')}, soak {_duration(soak_s)} each; "
-            f"a failure takes back the {stage.on_failure}"
-        )
+        size = f"{_count(len(devices), 'device')} in {_count(len(stage.waves), 'wave')}"
+        reach = f"a failure takes back the {stage.on_failure}"
+        output.hanging(f"{number}. ", f"{stage.name}: {size}; {reach}", 3)
         running = Counter(d.running_version or "does not answer" for d in devices)
-        output.line("   " + ", ".join(f"{n} run {v}" for v, n in sorted(running.items())))
-        for index, wave in enumerate(stage.waves, start=1):
-            output.line(f"   wave {index}: {' '.join(wave)}")
+        runs = ", ".join(f"{n} run {v}" for v, n in sorted(running.items()))
+        output.hanging("   devices  ", runs, 12)
+        waves = " | ".join(" ".join(wave) for wave in stage.waves)
+        output.hanging("   waves    ", waves, 12)
+        show_stage(output, foresight.stages[number - 1])
         if stage.then_approve:
-            output.line("   then a person approves")
+            output.line("   then     a person approves")
     output.line()
+    if evidence:
+        show_ledger(output, foresight)
     show_coefficients(output, plan)
     show_evidence(output, plan)
     show_guards(output, plan)
-    _show_risks(output, plan)
+    _show_risks(output, plan, foresight)
 
 
 def _show_origin(output: Output, plan: Plan) -> None:
@@ -108,7 +116,7 @@ def _show_origin(output: Output, plan: Plan) -> None:
         output.status(Status.WARNING, "expired metadata", what)
 
 
-def _show_risks(output: Output, plan: Plan) -> None:
+def _show_risks(output: Output, plan: Plan, foresight: Foresight) -> None:
     devices = plan.devices.values()
     no_way_back = [d.name for d in devices if d.running_hash and not d.way_back]
     if not any(d.running_hash for d in devices):
@@ -117,8 +125,11 @@ def _show_risks(output: Output, plan: Plan) -> None:
         what = f"no way back once confirmed: {' '.join(no_way_back)}"
         output.status(Status.WARNING, "risk", what)
     else:
-        output.line("Way back: before the confirm a reset reverts; after it the last good image,")
-        output.line("          which is at hand and verified, is restored on every device.")
+        what = (
+            "before the confirm a reset reverts; after it the last good image, which is at hand "
+            "and verified, is restored on every device"
+        )
+        output.hanging("Way back ", what, 9)
     no_reset = [d.name for d in devices if not (d.connection.watchdog or d.connection.power_hook)]
     if no_reset:
         output.status(Status.WARNING, "risk", f"no reset path: {' '.join(no_reset)}")
@@ -127,17 +138,11 @@ def _show_risks(output: Output, plan: Plan) -> None:
     silent = [d.name for d in devices if not d.running_hash]
     if silent:
         output.status(Status.WARNING, "silent", f"{' '.join(silent)}: skipped if still so")
+    show_blind_spots(output, foresight)
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:g} s"
-    minutes = seconds / 60
-    return f"{minutes:g} min" if minutes < 120 else f"{minutes / 60:g} h"
 
 
 class RolloutView:

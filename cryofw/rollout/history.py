@@ -9,7 +9,7 @@ from cryofw.rollout import events as e
 from cryofw.rollout.record import step_from_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from cryofw.journal import Record
 
@@ -72,6 +72,8 @@ class History:
     devices: dict[str, Sighting] = field(default_factory=dict)
     quarantine: dict[str, Quarantine] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    baselines: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    """Device to the evidence of its latest baseline."""
 
     @classmethod
     def fold(cls, records: Iterable[Record]) -> History:
@@ -102,6 +104,8 @@ class History:
                 )
             case e.QuarantineCleared():
                 self.quarantine.pop(event.device, None)
+            case e.BaselineTaken():
+                self.baselines[event.device] = event.evidence
             case _:
                 pass
 
