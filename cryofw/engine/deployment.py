@@ -19,7 +19,6 @@ from cryofw.engine.site import unwrap
 from cryofw.errors import CryofwError, Refused
 from cryofw.rollout import DeviceState, Rollout, Running, connection_of
 from cryofw.rollout import events as e
-from cryofw.rollout.release_events import origin_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -165,8 +164,7 @@ class Deployment:
         self._require_images()
         release = self.plan.release
         first = e.RolloutStarted(self.plan.digest, release.hash, release.version, until, self.who)
-        taken = origin_events(self.plan.origin)
-        return await self._run(site, [first, *taken, *overrides], fresh=True)
+        return await self._run(site, [first, *overrides], fresh=True)
 
     async def go_on(self, site: Site, events: Sequence[Event]) -> RolloutState:
         """Continue the rollout with what people said meanwhile; the last event is the resume.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cryofw.rollout.events import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from cryofw.release import ReleaseOrigin
 
@@ -64,12 +64,25 @@ def origin_events(origin: ReleaseOrigin | None) -> list[Event]:
 
 
 class ReleaseHandlers:
-    """How a rollout's state takes them: they are for the record, no decision follows from them."""
+    """How a rollout's state takes them: they are for the record, no other decision follows."""
 
     __slots__ = ()
 
+    told: set[str]
+
     def _on_release_verified(self, event: ReleaseVerified) -> None:
-        """Nothing follows from it."""
+        self.told.add(event.kind)
 
     def _on_expiry_forgiven(self, event: ExpiryForgiven) -> None:
-        """Nothing follows from it."""
+        self.told.add(event.kind)
+
+
+def next_untold(origin: ReleaseOrigin | None, told: Collection[str]) -> Event | None:
+    """What the journal does not say yet about the origin of the image; None if it says all.
+
+    A decision like any other, so that a process that dies early leaves no gap: the next one
+    decides it again.
+    """
+    if origin is None:
+        return None
+    return next((event for event in origin_events(origin) if event.kind not in told), None)

@@ -10,6 +10,7 @@ from cryofw.rollout.cryostat_decision import next_for_cryostats, waits
 from cryofw.rollout.decision import next_for_device, next_for_rollout
 from cryofw.rollout.device_state import DeviceState
 from cryofw.rollout.record import step_from_record
+from cryofw.rollout.release_events import next_untold
 from cryofw.rollout.state import RolloutState
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class Rollout:
     def _next(self) -> Step | None:
         state = self.state
         if state.started and not state.ended and not state.paused:
+            untold = next_untold(state.plan.origin, state.told)
+            if untold is not None:
+                return untold
             stopped = state.ending is e.Ending.STOPPED
             decided = None if stopped else next_for_cryostats(state)
             if decided is not None:

@@ -48,6 +48,7 @@ class RolloutState(
         ending: how the rollout will end once everything has settled; None while it goes on.
         ended: how it ended.
         paused: what it waits for; empty while it runs.
+        told: kinds of what the journal says about where the image came from.
         cohorts: who is judged with whom.
         guards: what is known about each guarded cryostat.
         unsettled: cryostats that have to be decided again.
@@ -62,6 +63,7 @@ class RolloutState(
     wave_index: int = -1
     until: str = ""
     approved: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
     gates_passed: set[str] = field(default_factory=set)
     gate_failed: str = ""
     ending: e.Ending | None = None

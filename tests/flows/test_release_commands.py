@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cryofw.engine.home import Home
 from cryofw.journal import FileStorage
 from cryofw.keys import Purpose, load_keyring, no_passphrase
 from cryofw.release import (
@@ -21,6 +22,8 @@ from cryofw.release import (
     load_pinned_root,
     publish,
 )
+from cryofw.rollout import parse_plan
+from cryofw.rollout.events import RolloutStarted
 from tests.flows.small_lab import VERSIONS, SmallLab
 
 if TYPE_CHECKING:
@@ -400,3 +403,31 @@ def test_a_damaged_repository_makes_no_bundle(lab: SmallLab) -> None:
         assert ran.exit_code in (4, 5), ran.err
         assert "malformed" in ran.err
     assert not (lab.directory / "lab.zip").exists()
+
+
+def test_a_rollout_that_dies_at_its_first_record_still_says_where_its_image_came_from(
+    lab: SmallLab,
+) -> None:
+    """Every prefix of the journal is what a process that was killed there left behind."""
+    republish(lab, datetime.now(UTC) - timedelta(days=70), "drift")
+    glass = ("--accept-expired", "timestamp", "--why", "the server burnt")
+    first = lab.copy_to(lab.directory.parent / "first")
+    first.run("deploy", "--release", "1.1.0", *glass, *RIG).expect(0)
+    kinds = [record["kind"] for record in first.records()[:4]]
+    assert kinds == ["rollout-started", "release-verified", "expiry-forgiven", "stage-started"]
+
+    plan = lab.directory / "plan.json"
+    lab.run("plan", "--release", "1.1.0", *glass, "-o", "plan.json").expect(0)
+    made = parse_plan(plan.read_bytes())
+    home = Home(lab.state)
+    home.save_plan(made)
+    release = made.release
+    started = RolloutStarted(made.digest, release.hash, release.version, "test-rig", "anna@lab")
+    home.record(made, started, "anna@lab")
+
+    lab.run("resume", "--stage", "test-rig").expect(0, "gate passed")
+
+    told = [record["kind"] for record in lab.records()]
+    assert told.count("release-verified") == told.count("expiry-forgiven") == 1
+    assert told.index("expiry-forgiven") < told.index("stage-started")
+    lab.run("audit", "verify").expect(0)
