@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryofw.health import in_short
 from cryofw.rollout.story import printable
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class StoryLine:
-    """One record, told."""
+    """One record, told; `fields` are its own, as they lie in the journal."""
 
     n: int
     day: str
@@ -123,6 +124,8 @@ class StoryLine:
     rollout: str
     text: str
     reasons: tuple[str, ...]
+    kind: str
+    fields: Mapping[str, object]
 
 
 def kinds_told() -> frozenset[str]:
@@ -148,8 +151,10 @@ def _told(record: Record, versions: Mapping[str, str]) -> StoryLine:
     phrase = _PHRASES.get(record.kind)
     words = _Words(record, lambda image: versions.get(image) or image[:12])
     text = phrase.format_map(words) if phrase else _plain(record)
+    # The odds of a finding are told once, with the verdict; what follows names it in short.
+    tell_reason = str if record.kind == "verdict-reached" else in_short
     reasons = tuple(
-        f"{'' if name == 'why' else name + ': '}{record.fields[name]}"
+        f"{'' if name == 'why' else name + ': '}{tell_reason(str(record.fields[name]))}"
         for name in _REASONS
         if record.fields.get(name)
     )
@@ -161,6 +166,8 @@ def _told(record: Record, versions: Mapping[str, str]) -> StoryLine:
         rollout=printable(record.rollout),
         text=printable(text),
         reasons=tuple(printable(reason) for reason in reasons),
+        kind=record.kind,
+        fields=record.fields,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryofw.cli.evidenceview import show_numbers
 from cryofw.cli.options import json_option, state_option
 from cryofw.cli.output import Output
 from cryofw.cli.suggestion import did_you_mean
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--kind", default="", help="Only records of this kind, such as gate-passed.")
 @click.option("--who", default="", help="Only what this person or job did.")
 @click.option("--around", type=click.IntRange(min=0), help="Only records near this number.")
+@click.option("--evidence", is_flag=True, help="The numbers below verdicts and baselines.")
 @click.option("--journal", default="", metavar="NAME", help="A retired one: retired/ID.jsonl.")
 @json_option
 def show(
@@ -36,6 +38,7 @@ def show(
     kind: str,
     who: str,
     around: int | None,
+    evidence: bool,
     journal: str,
     as_json: bool,
 ) -> None:
@@ -58,6 +61,8 @@ def show(
             day = line.day
             output.line(output.style(day, "dim"))
         _tell(output, line)
+        if evidence:
+            show_numbers(output, line.kind, line.fields, indent=17)
 
 
 def _require_known(records: Sequence[Record], wanted: Filter) -> None:

@@ -145,6 +145,24 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
+def status_of(state: DeviceState) -> Status:
+    """How the state of a device looks."""
+    return _STATE_STATUS.get(state, Status.RUNNING)
+
+
+def show_line(output: Output, record: Record, step: Step, names: VersionNames, width: int) -> None:
+    """One step as one line: when, which device, what; folded where a terminal is narrow.
+
+    Args:
+        width: of the longest name of a device.
+    """
+    line = story.tell(step, names)
+    mark = output.mark(_STATUS[line.tone], f"{line.word:<12}")
+    device = f"{record.device or '':<{width}}"
+    column = len(f"{record.t[11:19]}  {device}    {line.word:<12} ")
+    output.hanging(f"{record.t[11:19]}  {device}  {mark} ", line.text, column)
+
+
 class RolloutView:
     """Prints a running rollout: lines that stay, and on a terminal one line that moves."""
 
@@ -167,10 +185,7 @@ class RolloutView:
         self._wipe()
         if record.kind == "stage-started":
             self._output.line()
-        mark = self._output.mark(_STATUS[line.tone], f"{line.word:<12}")
-        device = f"{record.device or '':<{self._width}}"
-        column = len(f"{record.t[11:19]}  {device}    {line.word:<12} ")
-        self._output.hanging(f"{record.t[11:19]}  {device}  {mark} ", line.text, column)
+        show_line(self._output, record, step, self._names, self._width)
         self._show_numbers(step)
 
     def _show_numbers(self, step: Step) -> None:
@@ -225,7 +240,7 @@ def show_summary(output: Output, state: RolloutState) -> None:
     rows = []
     ordered = [name for stage in state.plan.stages for name in stage.devices]
     for progress in state.members(ordered):
-        status = _STATE_STATUS.get(progress.state, Status.RUNNING)
+        status = status_of(progress.state)
         running = names(progress.known_hash)
         pending = progress.state is DeviceState.PENDING
         why = "not reached" if pending else story.printable(_in_a_table(progress.why))

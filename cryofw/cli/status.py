@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.deploy import fleet_option
+from cryofw.cli.deviceview import show_device
 from cryofw.cli.operator import operator_name
 from cryofw.cli.options import json_option, state_option
 from cryofw.cli.output import Output, Status
@@ -29,10 +30,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("rollout", required=False)
 @click.option("--all", "show_all", is_flag=True, help="One line for each rollout.")
+@click.option("--device", default="", help="Only this one, with the numbers of its verdict.")
 @state_option
 @json_option
-def status(rollout: str | None, show_all: bool, state: Path, as_json: bool) -> None:
-    """Show how far ROLLOUT (default: the latest) is, device by device; opens no port."""
+def status(rollout: str | None, show_all: bool, device: str, state: Path, as_json: bool) -> None:
+    """Show how far ROLLOUT (default: the latest) is, device by device; opens no port.
+
+    With --device also the evidence: its baseline, whom it was compared with, and each verdict
+    with its shifts, bets, thresholds and samples.
+    """
     home = Home(state)
     output = Output()
     if show_all:
@@ -40,9 +46,11 @@ def status(rollout: str | None, show_all: bool, state: Path, as_json: bool) -> N
         return
     summary = home.find(rollout)
     plan = home.load_plan(summary)
-    folded = home.fold_rollout(
-        plan, home.records_of(plan.rollout), home.readings(plan.rollout)
-    ).state
+    records = home.records_of(plan.rollout)
+    folded = home.fold_rollout(plan, records, home.readings(plan.rollout)).state
+    if device:
+        show_device(output, folded, records, device, as_json=as_json)
+        return
     if as_json:
         output.json(state_json(folded))
         return

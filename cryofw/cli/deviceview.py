@@ -1,0 +1,64 @@
+"""One device of a rollout: how far it is, and the numbers that it was decided on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryofw.cli.evidenceview import show_numbers
+from cryofw.cli.rolloutview import VersionNames, show_line, state_json, status_of
+from cryofw.cli.suggestion import did_you_mean
+from cryofw.errors import BadInput
+from cryofw.rollout import evidence_story
+from cryofw.rollout.record import step_from_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cryofw.cli.output import Output
+    from cryofw.journal import Record
+    from cryofw.rollout import RolloutState
+
+
+def show_device(
+    output: Output, state: RolloutState, records: Iterable[Record], device: str, *, as_json: bool
+) -> None:
+    """What was measured on `device` in this rollout, and what came of it.
+
+    Raises:
+        BadInput: the rollout has no such device.
+    """
+    progress = state.devices.get(device)
+    if progress is None:
+        raise BadInput(
+            f"rollout {state.plan.rollout} has no device {device!r}",
+            hint=did_you_mean(device, list(state.devices)),
+        )
+    told = [r for r in records if r.rollout == state.plan.rollout and _is_about(r, device)]
+    if as_json:
+        devices = state_json(state)["devices"]
+        assert isinstance(devices, dict)
+        evidence = [{"t": r.t, "kind": r.kind, **r.fields} for r in told]
+        output.json({"device": device, **devices[device], "records": evidence})
+        return
+    names = VersionNames(state.plan)
+    output.line(
+        f"{output.mark(status_of(progress.state), device)}  {progress.state.value}, "
+        f"runs {names(progress.known_hash)}, {state.plan.rollout}"
+    )
+    if not told:
+        output.line("  nothing was measured on it in this rollout")
+    for record in told:
+        output.line()
+        step = step_from_record(record)
+        assert step is not None
+        show_line(output, record, step, names, len(device))
+        if record.kind != "cohort-frozen":  # its line says all of it
+            metrics = progress.planned.evidence.metrics
+            show_numbers(output, record.kind, record.fields, metrics=metrics)
+
+
+def _is_about(record: Record, device: str) -> bool:
+    if record.kind not in evidence_story.KINDS:
+        return False
+    devices = record.fields.get("devices")
+    return record.device == device or (isinstance(devices, list) and device in devices)
