@@ -96,6 +96,17 @@ class Cohort:
         A baseline is that of one device in one cooldown, with one firmware and one calibration.
         """
         self._void = self._void or why
+        self._leave_pools()
+
+    @property
+    def is_void(self) -> bool:
+        """Its baselines hold no more."""
+        return bool(self._void)
+
+    def _leave_pools(self) -> None:
+        """What its differences say from here on is not about the firmware."""
+        for device in self.rule.devices:
+            self._pools.drop(device)
 
     def _own_pools(self) -> StagePools:
         rule, pooled = self.rule, len(self.rule.devices) > 1
@@ -211,6 +222,8 @@ class Cohort:
                     if level is None:
                         level = math.nan
                     self._feed(device, member, name, slot, value - level, value)
+            if group.left:
+                self._leave_pools()
 
     def _feed(
         self, device: str, member: _Member, metric: str, slot: int, value: float, raw: float

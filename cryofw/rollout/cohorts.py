@@ -87,6 +87,7 @@ class Cohorts:
     def reopen(self, device: str, trial: int) -> None:
         """A device comes back alone, after its wave began: a new baseline, at trial `trial`."""
         planned = self._plan.devices[device]
+        self._devices[device].baseline_taken = False
         if planned.evidence.metrics:
             name = f"{planned.stage}/{device}/{trial}"
             self._open(name, planned.evidence, [device], None, trial)
@@ -209,7 +210,8 @@ class Cohorts:
         cohort = next(c for c in self._own.values() if c.rule.name == name)
         cohort.freeze()
         for device in cohort.rule.devices:
-            self._refusals[device] = cohort.refusal(device)
+            if self._own[device] is cohort:  # it did not come back alone in the meantime
+                self._refusals[device] = cohort.refusal(device)
 
     def refusal(self, device: str) -> str:
         """Why the contract cannot judge this device, now that its noise is known; or empty."""
@@ -231,8 +233,11 @@ class Cohorts:
         own = self._own.get(device)
         for cohort in (*self._compared[device], *([] if own is None else [own])):
             if not cohort.frozen:
-                cohort.restart()
-                self._asked.update(dict.fromkeys(cohort.rule.devices, 0))
+                self._restart(cohort)
+
+    def _restart(self, cohort: Cohort) -> None:
+        cohort.restart()
+        self._asked.update(dict.fromkeys(cohort.rule.devices, 0))
 
     def disturb(self, cryostat: str, why: str, *, cycled: bool) -> None:
         """A cryostat froze: baselines that are being taken there begin again.
@@ -247,9 +252,17 @@ class Cohorts:
             own = self._plan.devices[cohort.rule.devices[0]].cryostat
             if not cohort.frozen:
                 if any(self._plan.devices[name].cryostat == cryostat for name in devices):
-                    cohort.restart()
+                    self._restart(cohort)
             elif cycled and own == cryostat:
                 cohort.void(f"{cryostat} left its base ({why})")
+                for name in cohort.rule.devices:
+                    if self._own[name] is cohort and self._is_waiting(name):
+                        self.reopen(name, self._devices[name].trial)
+
+    def _is_waiting(self, device: str) -> bool:
+        """Checked, and not yet touched: it is not too late for another baseline."""
+        progress = self._devices[device]
+        return progress.state is DeviceState.CHECKED and progress.untouched
 
     def drop(self, device: str) -> None:
         """`device` takes no part any more."""
@@ -262,11 +275,11 @@ class Cohorts:
             pools.drop(device)
 
     def retry(self, device: str, trial: int) -> None:
-        """`device` is updated once more, against the baseline it had."""
+        """`device` is updated once more, against the baseline it had, if that still holds."""
         cohort = self._own.get(device)
         if cohort is None:
             return
-        if cohort.frozen and cohort.has_baseline(device):
+        if cohort.frozen and cohort.has_baseline(device) and not cohort.is_void:
             cohort.retry(device, trial)
         else:
             self.reopen(device, trial)

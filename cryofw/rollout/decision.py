@@ -208,7 +208,7 @@ def _judge_silence(state: RolloutState, device: DeviceProgress) -> Next:
         why = voices.ended(state, device)
         if why:
             return e.CommonCauseEnded(device.name, why)
-        return _judge_held(device, None) if device.state is _S.HELD else _lasts(state, device)
+        return _share_silence(state, device)
     match voices.silence(state, device):
         case voices.Silence.UNKNOWN:
             return None
@@ -220,12 +220,18 @@ def _judge_silence(state: RolloutState, device: DeviceProgress) -> Next:
             return None if verdict is None else _verdict(device, verdict)
 
 
-def _lasts(state: RolloutState, device: DeviceProgress) -> Next:
-    """A confirmed device cannot be held, but it must not stay silent for ever either."""
-    latest_t_s = device.watch.latest_t_s
-    waited_s = (latest_t_s or 0.0) - device.common_t_s
+def _share_silence(state: RolloutState, device: DeviceProgress) -> Next:
+    """A common cause lasts: a device on trial is held, but nobody may stay silent for ever."""
+    latest_t_s, since_t_s = device.watch.latest_t_s, device.common_t_s
+    if latest_t_s is None or since_t_s is None or device.state is _S.FROZEN:
+        return None
+    if device.state is _S.HELD:
+        return _judge_held(device, None)
+    if device.state is _S.WATCHED:  # it was frozen in between: it is held from here
+        why, evidence = voices.words(state, device)
+        return e.CommonCauseFound(device.name, why, latest_t_s, evidence)
     verdict = state.verdict(device)
-    if verdict is None or waited_s < device.planned.evidence.deadline_s:
+    if verdict is None or latest_t_s - since_t_s < device.planned.evidence.deadline_s:
         return None
     return _verdict(device, verdict)
 
@@ -267,11 +273,10 @@ def _frozen(state: RolloutState, device: DeviceProgress) -> Next:
         return c.SafeDevice(device.name, state.guards[device.planned.cryostat].frozen)
     if device.doom:
         return _revert(state, device)
+    if device.watch.symptom is Symptom.SILENT or device.common_cause:
+        return _judge_silence(state, device)
     if device.watch.symptom is None or device.reverted_by_host:
         return None
-    silent = device.watch.symptom is Symptom.SILENT
-    if silent and voices.silence(state, device) is not voices.Silence.OWN:
-        return None  # it is asked again once its cryostat has thawed
     verdict = state.verdict(device)
     return None if verdict is None else _verdict(device, verdict)
 
@@ -447,6 +452,8 @@ def _after_gate(state: RolloutState, stage: PlannedStage) -> Next:
     if bad:
         why = "; ".join(f"{d.name} {d.state}: {d.why}" for d in bad[:5])
         return e.GateFailed(stage.name, f"since it passed: {why}")
+    if any(not d.done or d.watch.symptom is Symptom.SILENT for d in state.members(past)):
+        return None  # nothing is built on a device that is not heard
     if state.stage_index + 1 == len(state.plan.stages):
         return _end(state)
     following = state.plan.stages[state.stage_index + 1]

@@ -24,8 +24,10 @@ class EvidenceHandlers(Handlers):
     __slots__ = ()
 
     def _on_reading_taken(self, event: e.ReadingTaken) -> None:
-        """Feed the watch."""
+        """Feed the watch; what comes late or twice changes nothing."""
         progress = self.devices[event.device]
+        if not progress.takes(event.reading):
+            return
         values = progress.watch.observe(event.reading)
         if isinstance(event.reading, MetricSample):
             self._sample(progress, event.reading.t_s, values)
@@ -34,8 +36,7 @@ class EvidenceHandlers(Handlers):
             guard.pass_time(event.reading.t_s)
         if isinstance(event.reading, Heartbeat):
             progress.awaits_beat = False
-        if progress.state is _S.HELD and progress.held_t_s is None:
-            progress.held_t_s = event.reading.t_s
+        progress.pass_time(event.reading.t_s)
 
     def _sample(self, progress: DeviceProgress, t_s: float, values: Mapping[str, float]) -> None:
         self.cohorts.observe(progress.name, t_s, values)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cryofw.health import DeviceWatch, Outcome, StreamKind, Symptom
+from cryofw.health import DeviceWatch, MetricSample, Outcome, StreamKind, Symptom
 from cryofw.rollout.device_state import HOT, SETTLED, DeviceState, check_move
 from cryofw.rollout.pair import Pair
 
 if TYPE_CHECKING:
-    from cryofw.health import AlphaLedger, Verdict
+    from cryofw.health import AlphaLedger, Reading, Verdict
     from cryofw.rollout.plan import PlannedDevice
 
 # RESET_USER of Zephyr's hwinfo.h: it has no cause for a lease, so controllers use this one.
@@ -47,6 +48,9 @@ class DeviceProgress:
         tested: a test boot was asked for in this trial.
         pair: how its coefficients stand to its firmware.
         common_cause: why its silence is not its own; empty if it is, or if it answers.
+        common_t_s: since when, as far as somebody watched; None until the next reading.
+        beat_t_s: time of the latest heartbeat, answered or missed.
+        sample_t_s: time of the latest sample.
     """
 
     planned: PlannedDevice
@@ -81,8 +85,10 @@ class DeviceProgress:
     trial: int = 1
     tested: bool = False
     common_cause: str = ""
-    common_t_s: float = 0.0
+    common_t_s: float | None = None
     pair: Pair = field(default_factory=Pair)
+    beat_t_s: float = -math.inf
+    sample_t_s: float = -math.inf
     watch: DeviceWatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,6 +111,23 @@ class DeviceProgress:
         check_move(self.name, self.state, state)
         self.state = state
         self.why = why or self.why
+
+    def takes(self, reading: Reading) -> bool:
+        """Whether a reading is later than the last of its kind; if it is, it becomes the last."""
+        if isinstance(reading, MetricSample):
+            is_next = reading.t_s > self.sample_t_s
+            self.sample_t_s = max(self.sample_t_s, reading.t_s)
+        else:
+            is_next = reading.t_s > self.beat_t_s
+            self.beat_t_s = max(self.beat_t_s, reading.t_s)
+        return is_next
+
+    def pass_time(self, t_s: float) -> None:
+        """Somebody watches again: what lasts until a deadline goes on from here."""
+        if self.state is DeviceState.HELD and self.held_t_s is None:
+            self.held_t_s = t_s
+        if self.common_cause and self.common_t_s is None:
+            self.common_t_s = t_s
 
     def begin_attempt(self, attempt: int) -> None:
         """Start over with a fresh watch; what the last test boot spent of alpha is spent."""

@@ -153,6 +153,7 @@ class RolloutState(
             progress.intent = ""
             progress.power_cycling = False
             progress.held_t_s = None  # nobody watched in between: the hold begins again
+            progress.common_t_s = None
             if progress.state is _S.CONFIRMED:
                 progress.watch.forget_boot()
             self.align(progress)
