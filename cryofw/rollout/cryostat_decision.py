@@ -38,7 +38,8 @@ def _next(state: RolloutState, guard: CryostatGuard) -> e.Event | None:
     if guard.frozen:
         if guard.is_calm():
             return ce.CryostatThawed(guard.name, _calm_words(guard), guard.evidence())
-        return None
+        why = "" if guard.cycled else guard.fridge_elsewhere()  # it may follow on the warm-up
+        return ce.CryostatFrozen(guard.name, why, guard.evidence()) if why else None
     why = guard.too_warm() or (guard.fridge_elsewhere() if _on_trial(state, guard) else "")
     if why:
         return ce.CryostatFrozen(guard.name, why, guard.evidence())

@@ -8,6 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryofw.rollout.guard_contract import CryostatContract, TemperatureContract
     from cryofw.rollout.guard_reading import GuardReading
 
@@ -32,6 +34,7 @@ class CryostatGuard:
         base_k: its temperature at rest; None until it was taken.
         latest: the reading in force; None when there is none since the process began.
         frozen: why it is frozen; empty while it is not.
+        cycled: its fridge left its base in this freeze.
         held_out: why it is kept out of the wave; empty while it is not.
         blocked_t_s: since when it is frozen or held out; None if it is not, or not yet known.
         overridden: lease owner and token that a person overrode.
@@ -43,6 +46,7 @@ class CryostatGuard:
     base_k: float | None = None
     latest: GuardReading | None = None
     frozen: str = ""
+    cycled: bool = False
     held_out: str = ""
     blocked_t_s: float | None = None
     overridden: tuple[str, int | None] | None = None
@@ -195,6 +199,11 @@ class CryostatGuard:
             return ""
         wanted = " or ".join(fridge.base_stable)
         return f"the fridge is {reading.fridge}, not {wanted}"
+
+    def tells_of_cycle(self, evidence: Mapping[str, object]) -> bool:
+        """Whether the fridge was not at its base by the `evidence` of a record."""
+        fridge, state = self.contract.fridge, evidence.get("fridge")
+        return fridge is not None and isinstance(state, str) and state not in fridge.base_stable
 
     def _fridge_unknown(self) -> str:
         reading = self.latest

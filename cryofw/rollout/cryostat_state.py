@@ -79,9 +79,13 @@ class CryostatHandlers(ABC):
     def _on_cryostat_frozen(self, event: ce.CryostatFrozen) -> None:
         """Everything on trial there is frozen."""
         guard = self.guards[event.cryostat]
+        if not guard.frozen:
+            guard.blocked_t_s = guard.latest.t_s if guard.latest else None
         guard.frozen, guard.held_out = event.why, ""
-        guard.blocked_t_s = guard.latest.t_s if guard.latest else None
-        self.cohorts.disturb(event.cryostat, event.why, cycled=bool(guard.fridge_elsewhere()))
+        # From the record: a resume does not see the guards' readings again.
+        cycled = guard.tells_of_cycle(event.evidence)
+        guard.cycled = guard.cycled or cycled
+        self.cohorts.disturb(event.cryostat, event.why, cycled=cycled)
         for progress in self.inhabitants(event.cryostat):
             self.align(progress)
         self._decide_again(event.cryostat)
@@ -89,7 +93,7 @@ class CryostatHandlers(ABC):
     def _on_cryostat_thawed(self, event: ce.CryostatThawed) -> None:
         """The soak of what was frozen goes on, in the same boot."""
         guard = self.guards[event.cryostat]
-        guard.frozen, guard.blocked_t_s = "", None
+        guard.frozen, guard.cycled, guard.blocked_t_s = "", False, None
         for progress in self.inhabitants(event.cryostat):
             self.align(progress)
         self._decide_again(event.cryostat)
@@ -97,6 +101,8 @@ class CryostatHandlers(ABC):
     def _on_cryostat_held_out(self, event: ce.CryostatHeldOut) -> None:
         """The wave waits for it."""
         guard = self.guards[event.cryostat]
+        if guard.tells_of_cycle(event.evidence):
+            self.cohorts.disturb(event.cryostat, event.why, cycled=True)
         guard.held_out = event.why
         guard.blocked_t_s = guard.latest.t_s if guard.latest else None
 
