@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryofw.errors import Refused, VerificationFailed
-from cryofw.release.errors import ReleaseRefused
-from cryofw.release.record import is_of_newer_cryofw, record_from_custom
+from cryofw.release.errors import ReleaseInvalid, ReleaseRefused
+from cryofw.release.record import record_from_custom
 from cryofw.release.role import TOP_LEVEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cryofw.journal import Storage
     from cryofw.release.record import ReleaseRecord
 
@@ -89,7 +88,7 @@ def pin_root(storage: Storage, root: PinnedRoot, *, replace: bool = False) -> No
         storage.write_atomic(_SOURCE, root.source.encode())
 
 
-def seen_releases(storage: Storage) -> Iterator[ReleaseRecord]:
+def seen_releases(storage: Storage) -> list[ReleaseRecord]:
     """The releases in the metadata that this host verified last; asks nobody, checks no expiry.
 
     So that what was revoked stays revoked for an image that is given as a file, too.
@@ -97,6 +96,7 @@ def seen_releases(storage: Storage) -> Iterator[ReleaseRecord]:
     Raises:
         VerificationFailed: the kept metadata is damaged.
     """
+    records: list[ReleaseRecord] = []
     for name in storage.list(f"{METADATA}/"):
         role = name.removeprefix(f"{METADATA}/").removesuffix(".json")
         if "/" in role or role in TOP_LEVEL or not name.endswith(".json"):
@@ -111,8 +111,10 @@ def seen_releases(storage: Storage) -> Iterator[ReleaseRecord]:
                 hint=f"remove {METADATA} from the state directory; it is fetched again",
             ) from error
         for path, custom in found:
-            if path.endswith(".bin") and not is_of_newer_cryofw(custom):
-                yield record_from_custom(path, custom)
+            # What cannot be read was never offered for a rollout; it must not stop others.
+            with suppress(ReleaseInvalid, ReleaseRefused):
+                records += [record_from_custom(path, custom)] if path.endswith(".bin") else []
+    return records
 
 
 def require_not_revoked(storage: Storage, image_hash: str) -> None:

@@ -333,6 +333,23 @@ def test_kept_metadata_that_is_damaged_is_told_and_fetched_again(publisher: Publ
     kept.write_bytes(b"{}")
 
     with pytest.raises(VerificationFailed, match="kept metadata of cc40 is damaged"):
-        list(seen_releases(lab.storage))
+        seen_releases(lab.storage)
     assert lab.versions() == ["1.0.0"]
     assert [r.version for r in seen_releases(lab.storage)] == ["1.0.0"]
+
+
+def test_a_record_that_cannot_be_read_stops_no_other_firmware(publisher: Publisher) -> None:
+    """Whoever steals a board's key must not be able to stop files from being deployed."""
+    publisher.release("1.0.0")
+    publisher.add("1.1.0")
+    repository = publisher.repository()
+    draft = repository.draft_targets("cc40")
+    draft.targets["cc40/1.1.0.bin"].unrecognized_fields["custom"] = "nonsense"
+    repository.stage("cc40", draft)
+    publisher.publish()
+    lab = publisher.lab()
+
+    with pytest.raises(ReleaseInvalid, match="has no record"):
+        lab.versions()
+    assert [r.version for r in seen_releases(lab.storage)] == ["1.0.0"]
+    require_not_revoked(lab.storage, "ab" * 32)
