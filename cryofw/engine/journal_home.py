@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryofw.engine.site import SCHEME
@@ -143,8 +144,14 @@ class JournalHome:
 
 
 def _key(device: PlannedDevice) -> str:
-    """A device by its hardware id, which stays when it is plugged in elsewhere; else its port."""
-    known = f"hw:{device.hw}" if device.hw else port_keys(device.connection.port)[0]
+    """A device by its hardware id, which stays when it is plugged in elsewhere; else its port.
+
+    A path counts by the name that fleet.yaml gives it: what it links to changes with each boot.
+    """
+    port = device.connection.port
+    known = port_keys(port)[0] if "://" in port else f"path:{Path(port).absolute()}"
+    if device.hw:
+        known = f"hw:{device.hw}"
     return sha256(known.encode()).hexdigest()[:32]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +15,6 @@ from cryofw.journal.chain import retire
 from tests.unit.audit.test_audit_verify import a_plan
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cryofw.clock import Clock
     from cryofw.rollout import PlannedDevice
 
@@ -107,6 +106,20 @@ def test_empty_directory_cannot_start_over(lab: Lab) -> None:
     """Or a rollout's alpha could be had again by deleting its journal."""
     lab.drive(lab.state)
     with pytest.raises(ForeignJournal, match="here is an empty journal"):
+        lab.drive(MemoryStorage())
+
+
+def test_path_counts_by_its_name_not_by_what_it_links_to(tmp_path: Path, clock: Clock) -> None:
+    """An adapter that comes back as another ttyUSB is the same device."""
+    link, lab = tmp_path / "by-id-", Lab(clock, devices(f"{tmp_path}/by-id-"))
+    for number in range(2):
+        for device in lab.devices:
+            name = Path(f"{link}{device.name}")
+            name.unlink(missing_ok=True)
+            name.symlink_to(f"/dev/ttyUSB{number}")
+        if number == 0:
+            lab.drive(lab.state)
+    with pytest.raises(ForeignJournal):
         lab.drive(MemoryStorage())
 
 
