@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,6 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from cryofw.errors import CryofwError
 from cryofw.journal.memory_storage import MemoryDisk
 from cryofw.release import (
     Announcement,
@@ -28,7 +30,7 @@ from cryofw.release import (
     revoke_release,
     rotate,
 )
-from tests.unit.release.publisher import Publisher, make_keyring
+from tests.unit.release.publisher import Lab, Publisher, make_keyring
 
 if TYPE_CHECKING:
     from cryofw.keys import Keyring
@@ -165,3 +167,57 @@ def test_labs_follow_a_repository_through_any_life() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Publisher:
+    """A repository with two releases."""
+    publisher = Publisher(keyring(), tmp_path_factory.mktemp("honest"))
+    publisher.init()
+    publisher.release("1.0.0", "1.1.0")
+    return publisher
+
+
+edits = st.one_of(
+    st.tuples(st.just("flip"), st.integers(0, 1 << 20), st.integers(1, 255)),
+    st.tuples(st.just("cut"), st.integers(0, 1 << 20), st.just(0)),
+    st.tuples(st.just("repeat"), st.integers(0, 1 << 20), st.integers(1, 64)),
+    st.tuples(st.just("replace"), st.integers(0, 1 << 20), st.just(0)),
+)
+
+
+@given(st.data(), edits)
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_is_changed_on_the_server_a_lab_is_told_or_sees_the_truth(
+    honest: Publisher, data: st.DataObject, edit: tuple[str, int, int]
+) -> None:
+    disk = MemoryDisk(dict(honest.disk.entries))
+    names = sorted(name for name in disk.entries if not name.startswith("staged/"))
+    name = data.draw(st.sampled_from(names))
+    what, place, value = edit
+    old = disk.entries[name]
+    at = place % len(old)
+    if what == "flip":
+        new = old[:at] + bytes([old[at] ^ value]) + old[at + 1 :]
+    elif what == "cut":
+        new = old[:at]
+    elif what == "repeat":
+        new = old[:at] + old[at : at + 16] * value + old[at:]
+    else:
+        new = disk.entries[names[place % len(names)]]
+    disk.entries[name] = new
+    with tempfile.TemporaryDirectory() as state:
+        lab = Lab(honest, Path(state))
+        told: CryofwError | None = None
+        found: dict[str, bytes] = {}
+        try:
+            client = lab.client(disk=disk)
+            found = {r.record.version: client.read(r) for r in client.releases("cc40")}
+        except CryofwError as error:
+            told = error
+    if told is not None:
+        assert told.exit_code in (3, 4)
+        assert told.hint
+        return
+    assert found == {version: honest.image(version) for version in found}
+    assert list(found) == ["1.0.0", "1.1.0"]
