@@ -64,11 +64,23 @@ class Cohorts:
             if wave >= len(stage.waves) or (stage.name, wave) in self._opened:
                 continue
             ready = self._ready(stage, wave)
-            # Who would have no control now may have one once the wave before it is through.
-            if wave == first or all(self._controls(m, c)[0] for _, c, m in ready):
+            if wave == first or all(self._may_open_early(stage, first, m, c) for _, c, m in ready):
                 self._opened.add((stage.name, wave))
                 for name, contract, members in ready:
                     self._open(name, contract, members, self._pools_of(stage, contract))
+
+    def _may_open_early(
+        self, stage: PlannedStage, running: int, members: list[str], contract: EvidenceContract
+    ) -> bool:
+        """It has controls, and no better ones once wave `running` is through.
+
+        Confirmed devices of another cryostat do not share the weather; those that are updated now
+        in the same one will.
+        """
+        controls, states = self._controls(members, contract)
+        cryostats = {self._plan.devices[name].cryostat for name in stage.waves[running]}
+        near = self._plan.devices[members[0]].cryostat in cryostats
+        return bool(controls) and (states is UNTOUCHED or not near)
 
     def _ready(
         self, stage: PlannedStage, wave: int
