@@ -180,3 +180,41 @@ def test_two_journal_keys_ask_for_a_name_and_stop_no_rollback(lab: SmallLab) -> 
     lab.run("audit", "checkpoint").expect(3, "has 2 journal keys", "CRYOFW_JOURNAL_KEY")
     lab.run("abort", "--yes").expect(0, "the journal will not be signed", "must be named")
     lab.run("audit", "verify").expect(0, "not signed yet")
+
+
+def test_backup_older_than_the_latest_rollout_is_taken_up_as_documented(lab: SmallLab) -> None:
+    """docs/operating.md, "After a restore": the lab went on after the backup was made."""
+    backup = lab.directory / "backup"
+    shutil.copytree(lab.state, backup, ignore=shutil.ignore_patterns("sim"))
+    lab.run("deploy", "good.bin", "--yes").expect(75)
+    (lab.directory / "kept").write_bytes((lab.state / "checkpoint").read_bytes())
+    for path in lab.state.iterdir():
+        if path.name != "sim":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(backup, lab.state, dirs_exist_ok=True)
+
+    lab.run("audit", "verify").expect(0)
+    lab.run("audit", "verify", "--since", "kept").expect(4, "cut, or an older copy")
+    refused = lab.run("resume").expect(5, "records of it; this copy has")
+    lab.run("inventory", "--read").expect(0, "1.1.0")
+    lab.run("stop").expect(0)
+    named = refused.err.partition("rehome ")[2].split()[0]
+    lab.run("audit", "rehome", named, "--why", "the disk died").expect(0)
+    lab.run("audit", "retire").expect(0)
+    lab.run("deploy", "good.bin", "--yes").expect(75, "needs an approval")
+    lab.run("approve", "--stage", "fleet").expect(0)
+    lab.run("resume").expect(0)
+    assert set(lab.running().values()) == {"good"}
+    lab.run("audit", "verify").expect(0, "continues")
+
+
+def test_state_directory_of_an_older_version_is_taken_up_in_mid_rollout(lab: SmallLab) -> None:
+    """It kept no signature, no leaf hashes and no memory of who drove what."""
+    for name in ("tree", "sim/homes"):
+        shutil.rmtree(lab.state / name)
+    (lab.state / "checkpoint").unlink()
+    lab.run("resume", "--stage", "canary-cryostat").expect(0)
+    records, signed = sizes(lab)
+    assert records == signed
+    assert (lab.state / "tree" / "leaves").stat().st_size == 32 * records
+    assert (lab.state / "sim" / "homes" / "devices").is_dir()
