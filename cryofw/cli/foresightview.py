@@ -10,7 +10,7 @@ from cryofw.health import StreamKind
 from cryofw.health.figure import figure, one_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from cryofw.health import AlphaLedger, EvidenceContract, Sight
     from cryofw.rollout.foresight import Foresight, Seen, StageForesight
@@ -82,7 +82,8 @@ def _of(devices: Iterable[str], total: int) -> str:
     names = list(devices)
     if len(names) == total:
         return ""
-    return f" ({' '.join(names[:_NAMED])}{' ...' if len(names) > _NAMED else ''})"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f" ({' '.join(names[:_NAMED])}{more})"
 
 
 def _finds(stage: StageForesight) -> list[str]:
@@ -227,6 +228,13 @@ def _stage_json(stage: StageForesight) -> dict[str, object]:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def some(names: Sequence[str], most: int = 12) -> str:
+    """The names, or of very many the first ones and their number."""
+    if len(names) <= most:
+        return " ".join(names)
+    return f"{' '.join(names[: most - 4])} ... ({len(names)})"
 
 
 def duration_words(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cryofw.cli.foresightview import some
 from cryofw.cli.output import Output, Status
 from cryofw.rollout import story
 
@@ -18,7 +19,7 @@ def show_guards(output: Output, plan: Plan) -> None:
         words = _guard_words(plan.guards.get(name), plan.heat_slots[name])
         alike.setdefault(words, []).append(name)
     for words, names in alike.items():
-        output.hanging("Guards   ", f"{' '.join(names)}: {words}", 9)
+        output.hanging("Guards   ", f"{some(names)}: {words}", 9)
     if plan.error_budgets:
         names = [budget.name for budget in plan.error_budgets]
         output.line(f"Error budgets that must be kept: {' '.join(names)}")

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from cryofw.cli.coefficientview import show_coefficients
 from cryofw.cli.evidenceview import show_evidence, show_numbers
-from cryofw.cli.foresightview import show_blind_spots, show_ledger, show_outlook, show_stage
+from cryofw.cli.foresightview import (
+    show_blind_spots,
+    show_ledger,
+    show_outlook,
+    show_stage,
+    some,
+)
 from cryofw.cli.guardview import cryostats_json, show_cryostats, show_guards
 from cryofw.cli.output import Output, Status
 from cryofw.health import Outcome, in_short
@@ -18,6 +24,7 @@ from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
     from cryofw.journal import Record
+    from cryofw.rollout import DeviceProgress
     from cryofw.rollout.foresight import Foresight
 
 _STATUS = {
@@ -84,8 +91,7 @@ def show_plan(output: Output, plan: Plan, foresight: Foresight, *, evidence: boo
         running = Counter(d.running_version or "does not answer" for d in devices)
         runs = ", ".join(f"{n} run {v}" for v, n in sorted(running.items()))
         output.hanging("   devices  ", runs, 12)
-        waves = " | ".join(" ".join(wave) for wave in stage.waves)
-        output.hanging("   waves    ", waves, 12)
+        output.hanging("   waves    ", " | ".join(map(some, stage.waves)), 12)
         show_stage(output, foresight.stages[number - 1])
         if stage.then_approve:
             output.line("   then     a person approves")
@@ -242,8 +248,7 @@ def show_summary(output: Output, state: RolloutState) -> None:
     for progress in state.members(ordered):
         status = status_of(progress.state)
         running = names(progress.known_hash)
-        pending = progress.state is DeviceState.PENDING
-        why = "not reached" if pending else story.printable(_in_a_table(progress.why))
+        why = story.printable(_in_a_table(progress))
         mark = output.mark(status, f"{progress.state.value:<13}")
         rows.append((progress.planned.cryostat, progress.name, running, f"{mark} {why}"))
     output.table(("cryostat", "device", "runs", "state and why"), rows)
@@ -257,9 +262,12 @@ def show_summary(output: Output, state: RolloutState) -> None:
         output.line(f"  next: {progress.hint or 'see to it, then `cryofw quarantine clear`'}")
 
 
-def _in_a_table(why: str) -> str:
-    """Of a verdict only what fits beside the others; the whole was told when it was reached."""
-    return in_short(why).partition("; ")[0]
+def _in_a_table(progress: DeviceProgress) -> str:
+    """Of a verdict what fits beside the others; the whole was told when it was reached."""
+    why = in_short(progress.why)
+    if progress.state is DeviceState.PENDING:
+        return "not reached"
+    return why.partition("; ")[0] if progress.state is DeviceState.CONFIRMED else why
 
 
 def _show_end(output: Output, state: RolloutState) -> None:
