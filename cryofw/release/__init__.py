@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         release_again,
         revoke_release,
     )
-    from cryofw.release.client import Forgiveness, OfferedRelease, ReleaseClient
+    from cryofw.release.client import OfferedRelease, ReleaseClient
     from cryofw.release.errors import (
         MetadataExpired,
         ReleaseInvalid,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SignaturesMissing,
         SourceUnreachable,
     )
+    from cryofw.release.forgiveness import Forgiveness
     from cryofw.release.publication import Shortage, publish, require_staged, sign_staged
     from cryofw.release.record import ReleaseRecord
     from cryofw.release.release_name import LATEST, parse_release
@@ -104,7 +105,7 @@ _MODULES = {
     "LATEST": "release_name",
     "Announcement": "catalogue",
     "FirstKeys": "rotation",
-    "Forgiveness": "client",
+    "Forgiveness": "forgiveness",
     "MetadataExpired": "errors",
     "OfferedRelease": "client",
     "PinnedRoot": "trust",

@@ -7,7 +7,6 @@ that an emergency may ask for, named and recorded: expiry.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -23,12 +22,13 @@ from cryofw import __version__
 from cryofw.errors import UsageError
 from cryofw.journal import FileStorage, StorageLocked
 from cryofw.release.errors import MetadataExpired, ReleaseInvalid, ReleaseRefused
+from cryofw.release.forgiveness import Forgiveness
 from cryofw.release.origin import ReleaseOrigin
 from cryofw.release.record import is_of_newer_cryofw, record_from_custom
 from cryofw.release.release_name import LATEST
 from cryofw.release.role import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, is_product
 from cryofw.release.root import require_sound_root
-from cryofw.release.session import LARGEST_TARGET, Session
+from cryofw.release.session import LARGEST_TARGET, Session, sync_metadata
 from cryofw.release.source import open_source
 from cryofw.release.translation import translated
 from cryofw.release.trust import METADATA
@@ -44,22 +44,6 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 60.0
 _BEFORE_ANY_EXPIRY = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Forgiveness:
-    """Expired roles that a person accepts, by name; nothing else is ever forgiven."""
-
-    roles: tuple[str, ...] = ()
-    by: str = ""
-    why: str = ""
-
-    def __post_init__(self) -> None:
-        if self.roles and not self.why.strip():
-            raise UsageError(
-                "expired metadata needs a reason to be accepted",
-                hint="--why TEXT goes into the record",
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +102,7 @@ class ReleaseClient:
             raise MetadataExpired(self.source, self._all_expired()) from None
         loaded = dict(zip(self._products(session), products, strict=True))
         self._require_fresh(session, loaded)
-        _sync(self._directory)
+        sync_metadata(self._directory)
         return session
 
     @contextmanager
@@ -329,16 +313,3 @@ def _roles(session: Session, products: Mapping[str, Signed]) -> dict[str, Signed
         TARGETS: session.top_targets,
         **products,
     }
-
-
-def _sync(directory: Path) -> None:
-    """What was seen must stay seen, also after a power cut: an older copy could be offered then."""
-    for path in [*directory.glob("*.json"), *directory.glob("root_history/*.json")]:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    for folder in (directory, directory / "root_history"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

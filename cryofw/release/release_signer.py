@@ -12,7 +12,7 @@ from securesystemslib.signer import (  # type: ignore[attr-defined]  # its API, 
     SSlibKey,
 )
 
-from cryofw.errors import CryofwError
+from cryofw.errors import CryofwError, Interrupted
 from cryofw.image import Algorithm
 from cryofw.keys import Purpose
 from cryofw.release.metadata import Root, Targets
@@ -129,7 +129,11 @@ class SignerPool:
         return metadata_key(self.keyring.public_key(name, Purpose.RELEASE), name)
 
     def open(self, keyid: str) -> ReleaseSigner | None:
-        """The signer of a key id; None if its private half is not at hand: `missed` says why."""
+        """The signer of a key id; None if its private half is not at hand: `missed` says why.
+
+        Raises:
+            Interrupted: the person who was asked for a passphrase wants no more of it.
+        """
         entry = self._entries.get(keyid)
         if entry is None:
             return None
@@ -137,6 +141,8 @@ class SignerPool:
             try:
                 own = self.keyring.signer(entry.name, Purpose.RELEASE, self.passphrase, self.pin)
                 self._opened[keyid] = ReleaseSigner(own)
+            except Interrupted:
+                raise
             except CryofwError as error:
                 # A holder may be elsewhere with their key; whether that matters the threshold says.
                 self.missed[entry.name] = str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -98,3 +99,16 @@ class Session(Updater):
 def _as(kind: type[_T], value: object) -> _T:
     assert isinstance(value, kind)
     return value
+
+
+def sync_metadata(directory: Path) -> None:
+    """What was seen must stay seen, also after a power cut: an older copy could be offered then."""
+    for path in [*directory.glob("*.json"), *directory.glob("root_history/*.json")]:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    for folder in (directory, directory / "root_history"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

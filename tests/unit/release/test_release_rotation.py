@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cryofw.errors import Refused, UsageError
+from cryofw.errors import Interrupted, Refused, UsageError
+from cryofw.image import Algorithm
 from cryofw.journal import FileStorage
+from cryofw.keys import generate_key, parse_keyring
 from cryofw.release import (
     ReleaseInvalid,
     RepositoryUnusable,
     SignaturesMissing,
+    SignerPool,
     put_document,
     renew,
     rotate,
@@ -212,3 +215,28 @@ def test_two_clients_of_one_host_take_turns(publisher: Publisher) -> None:
         thread.join(30)
 
     assert seen == [["1.0.0"]] * 4
+
+
+def test_who_stops_typing_passphrases_is_not_asked_for_the_next(publisher: Publisher) -> None:
+    asked: list[str] = []
+
+    def stop(name: str) -> bytes | None:
+        asked.append(name)
+        raise Interrupted("no passphrase was entered")
+
+    generate_key(publisher.directory / "one.pem", Algorithm.ED25519, b"secret")
+    generate_key(publisher.directory / "two.pem", Algorithm.ED25519, b"secret")
+    text = "schema: cryofw.keys/v1\nkeys:\n" + "".join(
+        f"  {name}: {{uri: 'file:{name}.pem', purpose: release, algorithm: ed25519}}\n"
+        for name in ("one", "two")
+    )
+    ring = parse_keyring(text.encode(), publisher.directory / "keys.yaml")
+    pool = SignerPool(ring, stop)
+    first, second = pool.key("one").keyid, pool.key("two").keyid
+
+    with pytest.raises(Interrupted):
+        pool.open(first)
+    assert asked == ["one"]
+    wrong = SignerPool(ring, lambda _name: b"wrong")
+    assert wrong.open(second) is None
+    assert "the passphrase is wrong" in wrong.missed["two"]
