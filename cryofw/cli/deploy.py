@@ -36,6 +36,7 @@ from cryofw.engine.home import Home
 from cryofw.engine.site import run_on_site
 from cryofw.errors import Refused, UsageError
 from cryofw.fleet import load_fleet
+from cryofw.health import in_short
 from cryofw.release import admit
 from cryofw.release.trust import require_not_revoked
 from cryofw.rollout import Ending, Plan, Wish, make_plan, parse_plan
@@ -386,7 +387,7 @@ def _show_earlier(made: Plan, history: History) -> None:
     for earlier in history.rollouts.values():
         tried = earlier.release == made.release.hash and earlier.rollout != made.rollout
         if tried and earlier.ended is not None and earlier.ended is not Ending.CONFIRMED:
-            what = f"{earlier.rollout} of this image was {earlier.ended}: {earlier.why}"
+            what = f"{earlier.rollout} of this image was {earlier.ended}: {in_short(earlier.why)}"
             Output().status(Status.WARNING, "earlier", what)
 
 

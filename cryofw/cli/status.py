@@ -18,6 +18,7 @@ from cryofw.engine.home import Home
 from cryofw.engine.site import run_on_site
 from cryofw.errors import BadInput
 from cryofw.fleet import load_fleet
+from cryofw.health import in_short
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ def _show_all(output: Output, history: History, *, as_json: bool) -> None:
             for r in rollouts
         ])  # fmt: skip
         return
-    rows = [(r.rollout, r.version, r.started[:19], r.by, f"{r.word}: {r.why}") for r in rollouts]
+    rows = [
+        (r.rollout, r.version, r.started[:19], r.by, f"{r.word}: {in_short(r.why)}")
+        for r in rollouts
+    ]
     output.table(("rollout", "version", "started", "by", "state"), rows)
 
 

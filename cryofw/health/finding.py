@@ -131,6 +131,7 @@ def shift_words(numbers: Mapping[str, Any]) -> str:
 
 
 _ODDS = re.compile(r"; a 1-unit bet against the firmware .*? at most")
+_BEATS = re.compile(r": a 1-unit bet against the device's answers [^;]*")
 _DETAIL = re.compile(r"(?: against [^();]+)? \([^();]*->[^();]*\)")
 
 
@@ -148,7 +149,7 @@ def in_short(reason: str) -> str:
 
     Knows the words of older journals too; any other text is left as it is.
     """
-    return _DETAIL.sub("", _ODDS.sub("", reason))
+    return _DETAIL.sub("", _BEATS.sub("", _ODDS.sub("", reason)))
 
 
 def evidence_of(stream: CalibrationStream) -> dict[str, object]:

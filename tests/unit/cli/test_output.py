@@ -92,3 +92,26 @@ def test_json_is_one_line_and_never_nan() -> None:
     assert json.loads(stream.text) == {"a": [1], "b": "é"}
     with pytest.raises(ValueError, match="not JSON compliant"):
         output.json({"x": float("nan")})
+
+
+def test_a_long_line_is_folded_under_its_text_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "one two three four five six-and-seven eight nine"
+    terminal, job = Stream(tty=True), Stream(tty=False)
+
+    Output(terminal, {}).hanging("12:00  ", text, 7)
+    Output(job, {}).hanging("12:00  ", text, 7)
+
+    assert terminal.text == "12:00  one two three four five\n       six-and-seven eight nine\n"
+    assert job.text == f"12:00  {text}\n"
+
+
+def test_a_terminal_too_narrow_to_fold_gets_the_line_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    stream = Stream(tty=True)
+    Output(stream, {}).hanging("a head of some width  ", "and a text behind it", 22)
+    assert stream.text == "a head of some width  and a text behind it\n"

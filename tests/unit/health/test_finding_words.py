@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from cryofw.health import MetricContract, MetricFinding, Shift, Worse, finding_of
+from cryofw.health import BeatTest, MetricContract, MetricFinding, Shift, Worse, finding_of
 from cryofw.health.excursion import Excursion
 from cryofw.health.figure import figure, one_in, signed
 from cryofw.health.finding import bet_words, compared_words, in_short
@@ -94,6 +94,12 @@ def test_in_short_leaves_out_odds_and_details_also_of_older_journals() -> None:
     assert in_short(f"a rolled-back: {old}; b rolled-back: {old}") == (
         "a rolled-back: snr -0.289 dB is beyond the margin 0.5; "
         "b rolled-back: snr -0.289 dB is beyond the margin 0.5"
+    )
+    silent = BeatTest(100, 20.0)
+    for _ in range(4):
+        silent.observe(answered=False, retries=2)
+    assert in_short(f"rig-a: silent: {silent.words()}; the last one: no answer") == (
+        "rig-a: silent: 4 of 4 heartbeats missed, 8 retries; the last one: no answer"
     )
     assert in_short("silent: 3 of 9 (x); a person -> asked") == (
         "silent: 3 of 9 (x); a person -> asked"
