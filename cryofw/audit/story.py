@@ -175,13 +175,20 @@ class _Words(dict[str, object]):
     """The fields of a record for a phrase; one that is missing shows as `?`."""
 
     def __init__(self, record: Record, image_name: Callable[[str], str]) -> None:
-        super().__init__(record.fields)
+        super().__init__({name: _plainly(value) for name, value in record.fields.items()})
         self["device"] = record.device
         if isinstance(image := record.fields.get("hash"), str):
             self["hash"] = image_name(image)
 
     def __missing__(self, key: str) -> str:
         return "?"
+
+
+def _plainly(value: object) -> object:
+    """A list of names as people write it."""
+    if not isinstance(value, list):
+        return value
+    return ", ".join(str(one) for one in value) or "nobody"
 
 
 def _plain(record: Record) -> str:
