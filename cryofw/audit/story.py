@@ -17,6 +17,7 @@ _PHRASES: dict[str, str] = {
     "rollout-started": "started the rollout of {version}",
     "rollout-resumed": "resumed the rollout",
     "stage-approved": "approved stage {stage}",
+    "approval-voided": "the approval of stage {stage} by {principal} does not count any more",
     "abort-requested": "asked to abort",
     "pause-requested": "asked to pause",
     "rollback-requested": "asked to roll everything back",

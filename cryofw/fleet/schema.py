@@ -12,24 +12,24 @@ SCHEMA_ID = "urn:cryofw:fleet:v1"
 def fleet_json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of fleet.yaml, for editors and offline checks."""
     schema: dict[str, Any] = FleetDocument.model_json_schema(by_alias=True)
-    tidy: dict[str, Any] = _tidy(schema)
+    body: dict[str, Any] = tidy(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
-        **tidy,
+        **body,
     }
 
 
-def _tidy(node: Any) -> Any:
+def tidy(node: Any) -> Any:
     """Drop what pydantic adds for `| None`: a key is written with a value or not at all.
 
     Where keys are names, other keys are refused, as the loader does.
     """
     if isinstance(node, list):
-        return [_tidy(item) for item in node]
+        return [tidy(item) for item in node]
     if not isinstance(node, dict):
         return node
-    node = {key: _tidy(value) for key, value in node.items()}
+    node = {key: tidy(value) for key, value in node.items()}
     if node.get("default", 0) is None:
         del node["default"]
     if isinstance(node.get("title"), str):

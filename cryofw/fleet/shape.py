@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from cryofw.fleet.document import Path
 
 
-def check_shape(document: Document) -> None:
+def check_shape(document: Document, model: type[BaseModel] = FleetDocument) -> None:
     """Report every place where the document does not have the shape of the schema."""
     try:
-        FleetDocument.model_validate(document.value)
+        model.model_validate(document.value)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             if detail["input"] is not UNREADABLE:
-                document.report_problem(_shape_problem(document, detail))
+                document.report_problem(_shape_problem(document, detail, model))
 
 
-def _shape_problem(document: Document, detail: ErrorDetails) -> Problem:
+def _shape_problem(document: Document, detail: ErrorDetails, model: type[BaseModel]) -> Problem:
     path: Path = tuple(detail["loc"])
     if path and path[-1] == "[key]":
         return Problem(path[:-1], f"`{path[-2]}` is not a name", _NAME_HINT, on_key=True)
@@ -35,10 +35,10 @@ def _shape_problem(document: Document, detail: ErrorDetails) -> Problem:
     kind, context = detail["type"], detail.get("ctx", {})
     value = detail["input"]
     if kind == "extra_forbidden":
-        return Problem(path, f"unknown key `{key}`", _unknown_key_hint(path), on_key=True)
+        return Problem(path, f"unknown key `{key}`", _unknown_key_hint(path, model), on_key=True)
     if kind == "missing":
         holder = f" in `{path[-2]}`" if len(path) > 1 and isinstance(path[-2], str) else ""
-        hint = "see the example that `cryofw init` writes"
+        hint = "see the example that `cryofw init` writes" if model is FleetDocument else ""
         return Problem(path, f"`{key}` is missing{holder}", hint)
     if "message" in context:
         return Problem(path, str(context["message"]), str(context.get("hint", "")))
@@ -50,7 +50,7 @@ def _value_message(
 ) -> tuple[str, str]:
     """Message and hint for a value of the wrong type or range."""
     shown, key = _shown(value), path[-1]
-    if kind == "literal_error":
+    if kind in {"literal_error", "enum"}:
         options = _options(str(context["expected"]))
         return f"{shown} is not allowed for `{key}`", checks.did_you_mean(value, options)
     if kind == "string_pattern_mismatch":
@@ -82,6 +82,8 @@ _PATTERNS = {
         "the token itself never stands in this file: export it under a name such as PROM_TOKEN",
     ),
     "label": ("a name of a label", "letters, digits and `_`, beginning with no digit"),
+    "key": ("a fingerprint", "as `ssh-keygen -l` shows it: SHA256 and 43 characters"),
+    "at": ("a date", "as in 2026-11-20"),
 }
 _EXPECTED = {
     "string_type": "text",
@@ -130,8 +132,8 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _unknown_key_hint(path: Path) -> str:
-    model = _model_at(path[:-1])
+def _unknown_key_hint(path: Path, root: type[BaseModel]) -> str:
+    model = _model_at(path[:-1], root)
     if model is None:
         return ""
     known = {info.alias or name for name, info in model.model_fields.items()}
@@ -140,9 +142,9 @@ def _unknown_key_hint(path: Path) -> str:
     return checks.did_you_mean(path[-1], known)
 
 
-def _model_at(path: Path) -> type[BaseModel] | None:
+def _model_at(path: Path, root: type[BaseModel]) -> type[BaseModel] | None:
     """The model that describes the mapping at `path`, found through the annotations."""
-    here: Any = FleetDocument
+    here: Any = root
     for step in path:
         if isinstance(here, type) and issubclass(here, BaseModel):
             fields = {info.alias or name: info for name, info in here.model_fields.items()}

@@ -41,6 +41,7 @@ class GuardOverridden(Event):
     why: str
     cryostat: str = ""
     evidence: Mapping[str, object] = field(default_factory=dict)
+    proof: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -342,7 +342,7 @@ def next_for_rollout(state: RolloutState) -> Next:
         return _wind_down(state)
     stage = state.stage
     if stage is None:
-        return e.StageStarted(state.plan.stages[0].name)
+        return _approved(state, state.plan.stages[0], None)
     if any(d.doom and not _is_settled(d) for d in state.devices.values()):
         return None
     if stage.name in state.gates_passed:
@@ -460,10 +460,17 @@ def _after_gate(state: RolloutState, stage: PlannedStage) -> Next:
     names = [s.name for s in state.plan.stages]
     if state.until and state.stage_index >= names.index(state.until):
         return e.RolloutPaused("stage", f"stage {stage.name} passed, as far as asked", stage.name)
-    if stage.then_approve and following.name not in state.approved:
-        why = f"stage {following.name} needs an approval"
-        return e.RolloutPaused("approval", why, following.name)
-    return e.StageStarted(following.name, stage.name)
+    return _approved(state, following, stage)
+
+
+def _approved(state: RolloutState, stage: PlannedStage, before: PlannedStage | None) -> Next:
+    """The start of a stage, or a pause until enough people have approved it."""
+    signed = state.plan.policy is not None and state.approvals.needed(stage, before)
+    if signed and state.now_s is None:
+        return None  # signed approvals end at a time, and the clock will tell it
+    if why := state.approvals.missing(stage, before, state.now_s):
+        return e.RolloutPaused("approval", why, stage.name)
+    return e.StageStarted(stage.name, before.name if before else "")
 
 
 def _wind_down(state: RolloutState) -> Next:

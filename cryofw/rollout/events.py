@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Base of all events; a field called `device` becomes the record's device."""
+    """Base of all events; a field called `device` becomes the record's device.
+
+    A field called `proof` holds the statement that the person signed, where a policy asks for one.
+    """
 
     kind: ClassVar[str] = ""
 
@@ -46,6 +49,7 @@ class RolloutStarted(Event):
     version: str
     until: str = ""
     by: str = ""
+    proof: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class RolloutResumed(Event):
     kind = "rollout-resumed"
     until: str = ""
     by: str = ""
+    proof: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,17 @@ class StageApproved(Event):
     stage: str
     by: str
     why: str = ""
+    proof: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalVoided(Event):
+    """An approval that was given does not count any more: its key was revoked since."""
+
+    kind = "approval-voided"
+    stage: str
+    principal: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,7 @@ class AbortRequested(Event):
     kind = "abort-requested"
     by: str
     why: str = ""
+    proof: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +100,7 @@ class RollbackRequested(Event):
     kind = "rollback-requested"
     by: str
     why: str = ""
+    proof: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

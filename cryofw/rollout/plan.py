@@ -104,6 +104,21 @@ class PlannedStage:
         return tuple(name for wave in self.waves for name in wave)
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedPolicy:
+    """The policy under which a rollout runs; its file lies beside the plan.
+
+    Attributes:
+        digest: hex SHA-256 of the file; version: its number; source: where it came from.
+        approvals: stage to the number of different principals who must approve its start.
+    """
+
+    digest: str
+    version: int
+    source: str
+    approvals: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Plan:
     """The whole plan.
@@ -117,6 +132,7 @@ class Plan:
             cryofw 0.1.0 before its statistics, which get one of 1 %.
         coefficients_digest: hex SHA-256 of the file of coefficients; empty if there is none.
         origin: the release repository that vouched for the image; None for a plain file.
+        policy: who may do what in this rollout; None: acts are recorded, not signed.
         excluded: device name to the reason it takes no part (quarantined).
         overrides: kind of override to the device names an operator accepted it for.
         nonce: hex, so that the same wish on another day is another plan.
@@ -139,6 +155,7 @@ class Plan:
     origin: ReleaseOrigin | None = None
     ledger: AlphaLedger | None = None
     coefficients_digest: str = ""
+    policy: PlannedPolicy | None = None
     schema: str = SCHEMA
 
     @cached_property

@@ -11,6 +11,7 @@ from cryofw.rollout import coefficient_events as coe
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout.approval_state import Approvals
 from cryofw.rollout.coefficient_state import CoefficientHandlers
 from cryofw.rollout.cohorts import Cohorts
 from cryofw.rollout.cryostat_guard import CryostatGuard
@@ -62,7 +63,7 @@ class RolloutState(
     stage_index: int = -1
     wave_index: int = -1
     until: str = ""
-    approved: set[str] = field(default_factory=set)
+    approvals: Approvals = field(init=False)
     told: set[str] = field(default_factory=set)
     gates_passed: set[str] = field(default_factory=set)
     gate_failed: str = ""
@@ -80,6 +81,7 @@ class RolloutState(
     def __post_init__(self) -> None:
         new, ledger, beats = self.plan.release.hash, ledger_of(self.plan), beats_planned(self.plan)
         self.devices = {
+        self.approvals = Approvals(self.plan)
             name: DeviceProgress(planned, new, ledger, beats.get(name, 2))
             for name, planned in self.plan.devices.items()
         }
@@ -188,7 +190,11 @@ class RolloutState(
 
     def _on_stage_approved(self, event: e.StageApproved) -> None:
         """A person approved the start of a stage."""
-        self.approved.add(event.stage)
+        self.approvals.take(event)
+
+    def _on_approval_voided(self, event: e.ApprovalVoided) -> None:
+        """The key behind an approval was revoked."""
+        self.approvals.void(event)
 
     def _on_abort_requested(self, event: e.AbortRequested) -> None:
         """Revert what is not confirmed, then end."""

@@ -100,6 +100,9 @@ def _of_person(step: e.Event, _version: Callable[[str], str]) -> Line | None:
         case e.AbortRequested():
             return Line(Tone.WARNING, "abort", _asked(step.by, step.why))
         case e.RollbackRequested():
+        case e.ApprovalVoided():
+            what = f"of stage {step.stage} by {step.principal}: {step.why}"
+            return Line(Tone.WARNING, "approval void", what)
             return Line(Tone.WARNING, "rollback", _asked(step.by, step.why))
         case e.StopRequested():
             return Line(Tone.BAD, "STOP", _asked(step.by, step.why))
