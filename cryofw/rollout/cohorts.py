@@ -1,9 +1,9 @@
 """The cohorts of a rollout: who is judged together, and against whom.
 
 The devices of a wave that share a cryostat and a contract are one cohort. Its controls are not
-updated before the wave's verdicts are in: of the same cryostat, because they share its weather,
-and of others where those are too few. Where the whole lab has none left, devices that run the new
-firmware already and stay as they are show the weather; the verdict names whom it compared with.
+updated before the wave's verdicts are in: of the same cryostat, because they share its weather.
+Where none is left there, devices of it that run the new firmware already and stay as they are show
+the weather; others only where it has neither. The verdict names whom it compared with.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cryofw.rollout.plan import Plan, PlannedStage
     from cryofw.rollout.progress import DeviceProgress
 
-FEW = 2
-"""Fewer controls than this in the same cryostat, and others are asked too."""
 ENOUGH = 3
 MOST = 8
 
@@ -74,13 +72,14 @@ class Cohorts:
     ) -> bool:
         """It has controls, and no better ones once wave `running` is through.
 
-        Confirmed devices of another cryostat do not share the weather; those that are updated now
-        in the same one will.
+        What is updated now in the same cryostat shares its weather; devices of others do not.
         """
         controls, states = self._controls(members, contract)
-        cryostats = {self._plan.devices[name].cryostat for name in stage.waves[running]}
-        near = self._plan.devices[members[0]].cryostat in cryostats
-        return bool(controls) and (states is UNTOUCHED or not near)
+        cryostat = self._plan.devices[members[0]].cryostat
+        if cryostat not in {self._plan.devices[name].cryostat for name in stage.waves[running]}:
+            return bool(controls)
+        near = any(self._plan.devices[name].cryostat == cryostat for name in controls)
+        return near and states is UNTOUCHED
 
     def _ready(
         self, stage: PlannedStage, wave: int
@@ -126,6 +125,10 @@ class Cohorts:
             self._seed,
             method=contract.method,
         )
+        if pools is not None and states is STEADY:
+            # What all devices have in common cancels against those that were updated too.
+            for member in members:
+                pools.drop(member)
         cohort = Cohort(rule, trial, pools)
         self._states[name] = states
         for member in members:
@@ -158,20 +161,26 @@ class Cohorts:
     ) -> tuple[tuple[str, ...], frozenset[DeviceState]]:
         turn = max(self._turn[name] for name in members)
         alike = [n for n in self._turn if n not in members and self._is_alike(n, contract)]
-        untouched = [
-            n
-            for n in alike
-            if self._turn[n] > turn
-            and self._devices[n].state in UNTOUCHED
-            and not self._devices[n].sent
-        ]
-        cryostat = self._plan.devices[members[0]].cryostat
-        if untouched:
-            # The last to be updated stays a control for the longest time.
-            latest = sorted(untouched, key=lambda n: self._turn[n], reverse=True)
-            return self._pick(latest, cryostat), UNTOUCHED
+        # The last to be updated stays a control for the longest time.
+        untouched = sorted(
+            (
+                n
+                for n in alike
+                if self._turn[n] > turn
+                and self._devices[n].state in UNTOUCHED
+                and not self._devices[n].sent
+            ),
+            key=lambda n: self._turn[n],
+            reverse=True,
+        )
         steady = [n for n in alike if self._devices[n].state in STEADY]
-        return self._pick(steady, cryostat), STEADY
+        cryostat = self._plan.devices[members[0]].cryostat
+        for names, states in ((untouched, UNTOUCHED), (steady, STEADY)):
+            if near := [n for n in names if self._plan.devices[n].cryostat == cryostat]:
+                return tuple(near[:MOST]), states
+        if untouched:
+            return self._one_of_each(untouched), UNTOUCHED
+        return self._one_of_each(steady), STEADY
 
     def _is_alike(self, name: str, contract: EvidenceContract) -> bool:
         planned = self._plan.devices[name]
@@ -179,14 +188,12 @@ class Cohorts:
         same = (other.metrics, other.sample_every_s) == (contract.metrics, contract.sample_every_s)
         return same and bool(planned.running_hash)
 
-    def _pick(self, names: list[str], cryostat: str) -> tuple[str, ...]:
-        """Of the same cryostat; where they are too few, one of each other in turn."""
+    def _one_of_each(self, names: list[str]) -> tuple[str, ...]:
+        """One of each cryostat in turn: their weathers average out."""
         by_cryostat: dict[str, list[str]] = {}
         for name in names:
             by_cryostat.setdefault(self._plan.devices[name].cryostat, []).append(name)
-        picked = by_cryostat.pop(cryostat, [])[:MOST]
-        if len(picked) >= FEW:
-            return tuple(picked)
+        picked: list[str] = []
         while len(picked) < ENOUGH and by_cryostat:
             for other in list(by_cryostat):
                 picked.append(by_cryostat[other].pop(0))
