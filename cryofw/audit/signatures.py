@@ -15,7 +15,7 @@ from cryofw.journal import (
     read_signed_head,
     signed_name,
 )
-from cryofw.journal.verification import offset_of
+from cryofw.journal.line_reader import offset_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

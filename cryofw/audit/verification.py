@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.audit.evidence import Evidence
 from cryofw.audit.ledger import ROLLOUT_KINDS, Ledger
+from cryofw.audit.register import LAB_KINDS
 from cryofw.audit.rules import broken_rules
 from cryofw.audit.signatures import SignatureReport, parse_checkpoint, verify_signatures
 from cryofw.audit.standing import ATTESTED
@@ -25,7 +26,7 @@ from cryofw.journal import (
 )
 from cryofw.journal.chain import CONTINUED, Predecessor, predecessor
 from cryofw.journal.form_check import FormCheck
-from cryofw.journal.verification import read_records
+from cryofw.journal.line_reader import read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 _OTHER_KINDS = frozenset({
-    ATTESTED, CLOSED, CONTINUED, "journal-rehomed", "journal-repaired",
+    ATTESTED, CLOSED, CONTINUED, *LAB_KINDS, "journal-rehomed", "journal-repaired",
 })  # fmt: skip
 
 

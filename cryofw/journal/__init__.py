@@ -5,18 +5,16 @@ exact bytes of the lines, and a checkpoint beside them, so that order, loss and 
 """
 
 from cryofw.journal.checkpoint import Checkpoint, CheckpointCorrupt
-from cryofw.journal.file_storage import FileStorage
-from cryofw.journal.journal import (
-    CLOSED,
+from cryofw.journal.entry import (
     JOURNAL_NAME,
-    Journal,
-    JournalClosed,
-    JournalWriteFailed,
     checkpoint_name,
     read_journal,
     read_signed_head,
     signed_name,
 )
+from cryofw.journal.file_storage import FileStorage
+from cryofw.journal.journal import CLOSED, Journal, JournalClosed, JournalWriteFailed
+from cryofw.journal.line_reader import JournalCorrupt, read_records
 from cryofw.journal.memory_storage import HostDied, MemoryDisk, MemoryStorage
 from cryofw.journal.merkle import (
     Frontier,
@@ -42,6 +40,7 @@ from cryofw.journal.note import (
     verifier_key,
 )
 from cryofw.journal.record import Entry, Record, RecordTooNew, UnwritableRecord
+from cryofw.journal.scan import JournalScan, LeafHashes, scan_journal
 from cryofw.journal.storage import (
     Storage,
     StorageDenied,
@@ -54,16 +53,7 @@ from cryofw.journal.tiles import entry_bundles, tiles_of
 from cryofw.journal.tlog_proof import ProofInvalid, TlogProof
 from cryofw.journal.tree_cache import CachedTree, TreeCacheStale, read_leaf_hashes
 from cryofw.journal.tree_head import SignedHead, TreeHead, origin_of
-from cryofw.journal.verification import (
-    JournalCorrupt,
-    JournalReport,
-    JournalScan,
-    LeafHashes,
-    LoadedJournal,
-    read_records,
-    scan_journal,
-    verify_journal,
-)
+from cryofw.journal.verification import JournalReport, LoadedJournal, verify_journal
 
 __all__ = [
     "CLOSED",

@@ -10,18 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryofw.journal.checkpoint import Checkpoint
-from cryofw.journal.journal import (
-    CLOSED,
-    JOURNAL_NAME,
-    Journal,
-    checkpoint_name,
-    read_journal,
-    signed_name,
-)
+from cryofw.journal.entry import JOURNAL_NAME, checkpoint_name, read_journal, signed_name
+from cryofw.journal.journal import CLOSED, Journal
+from cryofw.journal.line_reader import JournalCorrupt
 from cryofw.journal.merkle import Frontier, MerkleTree
 from cryofw.journal.record import Entry, Record, make_record
 from cryofw.journal.tree_head import TreeHead, origin_of
-from cryofw.journal.verification import JournalCorrupt, LoadedJournal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +23,7 @@ if TYPE_CHECKING:
     from cryofw.clock import Clock
     from cryofw.journal.note import NoteSigner
     from cryofw.journal.storage import Storage
+    from cryofw.journal.verification import LoadedJournal
 
 CONTINUED = "journal-continued"
 """Kind of the first record of a journal that follows another."""

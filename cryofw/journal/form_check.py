@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Self
 
 from cryofw.errors import CryofwError
-from cryofw.journal.verification import read_records
+from cryofw.journal.line_reader import read_records
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

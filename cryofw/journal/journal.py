@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING
 
 from cryofw.errors import CryofwError, Paused, Refused
 from cryofw.journal.checkpoint import Checkpoint
+from cryofw.journal.entry import (
+    JOURNAL_NAME,
+    checkpoint_name,
+    read_checkpoint,
+    read_signed_head,
+    signed_name,
+)
+from cryofw.journal.line_reader import JournalCorrupt
 from cryofw.journal.merkle import TILE_WIDTH, Frontier, MerkleTree, leaf_hashes
 from cryofw.journal.note import sign_note
 from cryofw.journal.record import Entry, Record, make_record, time_text
 from cryofw.journal.tree_cache import TreeWriter
 from cryofw.journal.tree_head import SignedHead, TreeHead, origin_of
-from cryofw.journal.verification import JournalCorrupt, LoadedJournal, load_journal
+from cryofw.journal.verification import LoadedJournal, load_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +30,6 @@ if TYPE_CHECKING:
     from cryofw.journal.note import NoteSigner
     from cryofw.journal.storage import Storage
 
-JOURNAL_NAME = "journal.jsonl"
 CHECKPOINT_EVERY = 64  # records; a signed or atomic checkpoint costs ten appends
 CLOSED = "journal-closed"
 """Kind of the record that ends a journal for good."""
@@ -38,42 +45,6 @@ class JournalWriteFailed(Paused):
 
 class JournalClosed(Refused):
     """The journal was retired; another one goes on."""
-
-
-def signed_name(name: str) -> str:
-    """The entry that holds the latest signed checkpoint of the journal `name`."""
-    return "checkpoint" if name == JOURNAL_NAME else f"{name}.checkpoint"
-
-
-def read_signed_head(storage: Storage, name: str = JOURNAL_NAME) -> SignedHead | None:
-    """The latest signed checkpoint, its signatures not yet verified; None if there is none.
-
-    Raises NoteInvalid.
-    """
-    entry = signed_name(name)
-    return SignedHead.parse(storage.read(entry)) if storage.exists(entry) else None
-
-
-def checkpoint_name(name: str) -> str:
-    """The entry that holds the checkpoint of the journal `name`."""
-    return "checkpoint.json" if name == JOURNAL_NAME else f"{name}.checkpoint.json"
-
-
-def read_journal(storage: Storage, name: str = JOURNAL_NAME) -> LoadedJournal:
-    """Read without a lock, also while a writer runs; a line still being written is left out.
-
-    Raises StorageMissing, JournalCorrupt, CheckpointCorrupt, RecordTooNew.
-    """
-    # The checkpoint first: the journal only grows, so it can but be longer than this says.
-    checkpoint = _read_checkpoint(storage, name)
-    return load_journal(storage.read(name), checkpoint)
-
-
-def _read_checkpoint(storage: Storage, name: str) -> Checkpoint | None:
-    entry = checkpoint_name(name)
-    if not storage.exists(entry):
-        return None
-    return Checkpoint.decode(storage.read(entry), name)
 
 
 class Journal:
@@ -131,7 +102,7 @@ class Journal:
         """
         with ExitStack() as stack:
             stack.enter_context(storage.lock(name))
-            checkpoint = _read_checkpoint(storage, name)
+            checkpoint = read_checkpoint(storage, name)
             data = storage.read(name) if storage.exists(name) else b""
             if data and checkpoint is None:
                 raise JournalCorrupt(

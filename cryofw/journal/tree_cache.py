@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from cryofw.errors import CryofwError
 from cryofw.journal.merkle import TILE_HEIGHT, TILE_WIDTH, MerkleTree, tree_head
+from cryofw.journal.scan import LeafHashes
 from cryofw.journal.storage import StorageMissing
-from cryofw.journal.verification import LeafHashes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
