@@ -44,7 +44,8 @@ CHECKS = (
         " cryofw/cli/sample/fleet.yaml",
     ),
 )
-TESTS = "python -m pytest"
+# A process for each core; what runs in real time stays together in one.
+TESTS = "python -m pytest -n auto --dist loadgroup"
 FAST = TESTS + " -m 'not peer and not realtime'"
 
 
