@@ -74,8 +74,19 @@ class Home:
     ) -> None:
         self.directory = directory
         self.storage: Storage = storage or FileStorage(directory)
-        self.host: Storage = host or FileStorage(host_state_directory())
+        self._host = host
         self.signer: NoteSigner | None = None
+
+    @property
+    def host(self) -> Storage:
+        """What this host keeps outside of the state directory.
+
+        Raises:
+            Refused: there is no place for it.
+        """
+        if self._host is None:
+            self._host = FileStorage(host_state_directory())
+        return self._host
 
     @property
     def clock(self) -> Clock:
@@ -89,7 +100,7 @@ class Home:
 
     def journal_home(self, devices: Iterable[PlannedDevice]) -> JournalHome:
         """What is remembered, outside of the journal, of who drove these devices."""
-        return JournalHome(self.storage, self.host, devices)
+        return JournalHome(self.storage, lambda: self.host, devices)
 
     def records(self) -> Sequence[Record]:
         """All records, verified against the checkpoint; empty when there is no journal yet.

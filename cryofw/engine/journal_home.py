@@ -22,7 +22,7 @@ from cryofw.journal.chain import extends_chain, retired_journals
 from cryofw.transport import port_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from cryofw.journal import Journal, Record, Storage
     from cryofw.rollout import PlannedDevice
@@ -44,11 +44,13 @@ class JournalHome:
 
     Args:
         state: the state directory, for simulated devices.
-        host: the host's own directory, for all others.
+        host: gives the host's own directory, for all others; called only if there are any.
         devices: those that will be driven.
     """
 
-    def __init__(self, state: Storage, host: Storage, devices: Iterable[PlannedDevice]) -> None:
+    def __init__(
+        self, state: Storage, host: Callable[[], Storage], devices: Iterable[PlannedDevice]
+    ) -> None:
         self._state = state
         self._host = host
         self._devices = tuple(devices)
@@ -68,7 +70,7 @@ class JournalHome:
                 foreign[device.name] = head
         if foreign:
             raise _foreign(foreign, journal)
-        if any(not folder for _, folder in self._places()) and not self._host.exists(_ABOUT):
+        if any(not folder for _, folder in self._places()) and not self._host().exists(_ABOUT):
             self._introduce()
 
     def _is_home(self, journal: Journal, head: TreeHead) -> bool:
@@ -84,7 +86,9 @@ class JournalHome:
             Refused: it cannot.
         """
         try:
-            self._host.write_atomic(_ABOUT, b"cryofw: which journal drove which device. Keep it.\n")
+            self._host().write_atomic(
+                _ABOUT, b"cryofw: which journal drove which device. Keep it.\n"
+            )
         except CryofwError as error:
             raise Refused(
                 "this host cannot remember which journal drives its devices",
@@ -136,7 +140,7 @@ class JournalHome:
     def _place(self, device: PlannedDevice) -> tuple[Storage, str]:
         if device.connection.port.startswith(SCHEME):
             return self._state, SIMULATED_FOLDER
-        return self._host, ""
+        return self._host(), ""
 
     def _places(self) -> list[tuple[Storage, str]]:
         places = (self._place(device) for device in self._devices)

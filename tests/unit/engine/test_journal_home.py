@@ -43,7 +43,7 @@ class Lab:
 
     def drive(self, state: MemoryStorage, count: int = 3, why: str = "") -> None:
         """What a run does: look, refuse, remember, write."""
-        home = JournalHome(state, self.host, self.devices)
+        home = JournalHome(state, lambda: self.host, self.devices)
         with Journal.open(state, clock=self.clock, who="a") as journal:
             home.require(journal)
             journal.on_commit = home.remember
@@ -135,7 +135,7 @@ def test_host_that_dies_after_any_record_has_remembered_it(lab: Lab) -> None:
     """What was announced may have been done: a copy from before it is refused."""
     lab.drive(lab.state, 1)
     copy = lab.copy()
-    home = JournalHome(lab.state, lab.host, lab.devices)
+    home = JournalHome(lab.state, lambda: lab.host, lab.devices)
     journal = Journal.open(lab.state, clock=lab.clock, who="a")
     home.require(journal)
     journal.on_commit = home.remember
@@ -148,7 +148,7 @@ def test_host_that_dies_after_any_record_has_remembered_it(lab: Lab) -> None:
 
 def test_nothing_is_done_that_the_host_does_not_remember(lab: Lab) -> None:
     lab.drive(lab.state)
-    home = JournalHome(lab.state, lab.host, lab.devices)
+    home = JournalHome(lab.state, lambda: lab.host, lab.devices)
     with Journal.open(lab.state, clock=lab.clock, who="a") as journal:
         home.require(journal)
         journal.on_commit = home.remember
@@ -235,7 +235,8 @@ def test_simulated_devices_remember_beside_their_flash(clock: Clock) -> None:
 def test_host_that_cannot_remember_is_told_before_it_begins(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "file").write_bytes(b"")
     state = MemoryStorage()
-    home = JournalHome(state, FileStorage(tmp_path / "file" / "x"), devices("/dev/ttyUSB-"))
+    place = FileStorage(tmp_path / "file" / "x")
+    home = JournalHome(state, lambda: place, devices("/dev/ttyUSB-"))
     with (
         Journal.open(state, clock=clock, who="a") as journal,
         pytest.raises(Refused, match="cannot remember") as caught,
