@@ -67,9 +67,6 @@ def _against(compared: Comparisons) -> str:
     steady = set(compared.steady)
     groups = {
         "controls of the same cryostat": [d for d in compared.near if d not in steady],
-        "controls of the same and of other cryostats": [
-            d for d in compared.mixed if d not in steady
-        ],
         "controls of other cryostats": [d for d in compared.far if d not in steady],
         "devices that run the new firmware already": compared.steady,
         "no controls: before is compared with after": compared.alone,

@@ -26,9 +26,8 @@ class Comparisons:
     Attributes:
         controls: device that is judged to its controls; none: before is compared with after.
         updated: devices that will be updated; others run the release already or do not answer.
-        near: devices whose controls are all of their own cryostat.
-        mixed: devices with controls of their own and of another one.
-        far: devices whose controls are all of another one.
+        near: devices with controls of their own cryostat.
+        far: devices whose controls are all of others.
         alone: devices without any.
         steady: of those with controls, those whose controls run the new firmware already.
         early: waves (from 0) that take their baseline while the one before them is watched.
@@ -37,7 +36,6 @@ class Comparisons:
     controls: Mapping[str, tuple[str, ...]]
     updated: tuple[str, ...]
     near: tuple[str, ...]
-    mixed: tuple[str, ...]
     far: tuple[str, ...]
     alone: tuple[str, ...]
     steady: tuple[str, ...]
@@ -95,8 +93,7 @@ class Rehearsal:
         return Comparisons(
             controls,
             tuple(updated),
-            near=tuple(n for n in judged if own[n] and own[n] == len(controls[n])),
-            mixed=tuple(n for n in judged if 0 < own[n] < len(controls[n])),
+            near=tuple(n for n in judged if own[n]),
             far=tuple(n for n in judged if controls[n] and not own[n]),
             alone=tuple(n for n in judged if not controls[n]),
             steady=tuple(n for n in judged if n in steady),
