@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cryofw.engine.journal_home import JournalHome
@@ -29,7 +30,9 @@ from cryofw.journal import (
     Journal,
     StorageLocked,
     StorageMissing,
+    TreeHead,
     checkpoint_name,
+    origin_of,
     read_journal,
 )
 from cryofw.journal.chain import retired_journals
@@ -93,6 +96,21 @@ class Home:
         """The time for records that no rollout writes: in a simulated lab it stands still."""
         is_lab = self.storage.exists("sim/lab.json")
         return StoppedClock(SIMULATED_EPOCH) if is_lab else SystemClock()
+
+    def now(self) -> datetime:
+        """The time of this lab for what people sign: never before the latest record."""
+        now = self.clock.now()
+        records = self.records()
+        return max(now, datetime.fromisoformat(records[-1].t)) if records else now
+
+    def head(self) -> TreeHead | None:
+        """The journal as it stands now; None if nothing was written yet."""
+        if not self.storage.exists(JOURNAL_NAME):
+            return None
+        loaded = read_journal(self.storage)
+        if not loaded.leaves:
+            return None
+        return TreeHead(origin_of(loaded.leaves[0]), len(loaded.leaves), loaded.root)
 
     def open_journal(self, clock: Clock, who: str) -> Journal:
         """The journal, locked for writing; raises as `Journal.open`."""
