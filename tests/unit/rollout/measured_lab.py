@@ -89,7 +89,7 @@ class MeasuredLab(Lab):
     Attributes:
         noise: standard deviation of a sample.
         worse: device to what the new firmware takes off its metric.
-        weather: cryostat to what moves all of its devices, by time.
+        weather: cryostat or device to what moves it, by time.
         silent: devices that answer no heartbeat and give no sample, whatever they run.
         blind: devices that give samples without a value.
         patchy: share of the samples in which the value is missing or not a number.
@@ -177,8 +177,9 @@ class MeasuredLab(Lab):
         value = 25.0 + sum(map(ord, name)) % 7 + chance.gauss(0.0, self.noise)
         if progress.running_hash == NEW:
             value -= self.worse.get(name, 0.0)
-        if weather := self.weather.get(progress.planned.cryostat):
-            value += weather(self.now_s)
+        for moved in (progress.planned.cryostat, name):
+            if weather := self.weather.get(moved):
+                value += weather(self.now_s)
         if chance.random() < self.patchy:
             return {} if chance.random() < 0.5 else {"snr": math.nan}
         return {"snr": value}
