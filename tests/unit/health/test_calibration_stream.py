@@ -64,7 +64,7 @@ def test_a_firmware_worse_than_the_margin_is_found_and_the_bet_is_explained() ->
     assert finding.shift is Shift.REGRESSED
     assert "a 1-unit bet against the firmware grew to" in finding.reason
     assert "is beyond the margin 0.5" in finding.reason
-    assert "the alarm is at 400, which a good firmware reaches in 1 of 400 cases at most" in finding.reason
+    assert "at 400, which a good firmware reaches in 1 of 400 cases at most" in finding.reason
 
 
 def test_better_or_worse_by_less_than_the_margin_is_no_failure() -> None:
