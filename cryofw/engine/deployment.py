@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryofw.device import DeviceSilent, DeviceUnreachable
+from cryofw.engine.approval_box import ApprovalBox
 from cryofw.engine.calibration_command import calibration_commands
 from cryofw.engine.coefficient_command import coefficient_commands
 from cryofw.engine.cryostat_eyes import CryostatEyes, open_plan_telemetry, require_budgets
@@ -15,16 +16,21 @@ from cryofw.engine.engine import Engine
 from cryofw.engine.hands import DeviceHands
 from cryofw.engine.lab_metrics import LabMetrics
 from cryofw.engine.lease_keeper import LeaseKeeper
+from cryofw.engine.policy_store import PolicyStore, require_in_force
+from cryofw.engine.request_box import AdmittedRequests
 from cryofw.engine.site import unwrap
 from cryofw.errors import CryofwError, Refused
 from cryofw.rollout import DeviceState, Rollout, Running, connection_of
 from cryofw.rollout import events as e
+from cryofw.rollout.signed_act import TAKES_BACK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from cryofw.device import DeviceDriver
+    from cryofw.engine.authorization import Authorization
     from cryofw.engine.home import Home
+    from cryofw.engine.request_box import RequestBox
     from cryofw.engine.site import Site
     from cryofw.fleet import Controller
     from cryofw.image import PublicKey
@@ -139,6 +145,7 @@ class Deployment:
         on_record: told about each record once it is on disk.
         on_progress: told about uploads: device, bytes there, bytes in all.
         on_reading: told the state after each heartbeat and sample.
+        on_refused: told what people asked for that the policy does not let them.
     """
 
     home: Home
@@ -148,22 +155,33 @@ class Deployment:
     on_record: Callable[[Step, Record], None] = lambda _step, _record: None
     on_progress: Callable[[str, int, int], None] = lambda _device, _sent, _total: None
     on_reading: Callable[[RolloutState], None] = lambda _state: None
+    on_refused: Callable[[Event, CryofwError], None] = lambda _event, _why: None
     _engine: Engine | None = field(default=None, init=False)
     _pause_asked: bool = field(default=False, init=False)
 
-    async def start(self, site: Site, until: str, overrides: Sequence[Event] = ()) -> RolloutState:
+    async def start(
+        self,
+        site: Site,
+        until: str,
+        overrides: Sequence[Event] = (),
+        proof: Mapping[str, object] | None = None,
+    ) -> RolloutState:
         """Start the rollout and run it to its pause or end.
 
         Args:
             overrides: guards that a person passes over, by name.
+            proof: what the person signed who starts it, where a policy asks for that.
 
         Raises:
+            ActRefused, SignatureInvalid: the policy in force does not let them.
             Refused: another rollout is open, this one was run already, or an error budget is
                 spent and nobody overrode it.
         """
         self._require_images()
         release = self.plan.release
-        first = e.RolloutStarted(self.plan.digest, release.hash, release.version, until, self.who)
+        first = e.RolloutStarted(
+            self.plan.digest, release.hash, release.version, until, self.who, proof or {}
+        )
         return await self._run(site, [first, *overrides], fresh=True)
 
     async def go_on(self, site: Site, events: Sequence[Event]) -> RolloutState:
@@ -194,6 +212,7 @@ class Deployment:
             journal.on_commit = remembered.remember
             if fresh:
                 self._require_no_other()
+                require_in_force(self.plan, PolicyStore(self.home.storage).pinned())
             readings = self.home.readings(self.plan.rollout)
             rollout = self.home.fold_rollout(self.plan, journal.records, readings)
             if not fresh:
@@ -203,7 +222,13 @@ class Deployment:
             if fresh and telemetry is not None:
                 first, *overrides = events
                 events = [first, *await require_budgets(telemetry, overrides)]
+            authorization = self.home.authorization(self.plan, journal)
+            requests = self.home.requests(self.plan.rollout)
+            if authorization is not None:
+                events = self._admitted(authorization, rollout.state, journal.records, events)
+                requests = self._admitted_requests(authorization)
             if fresh:
+                PolicyStore(self.home.storage).keep(self.plan)
                 self.home.save_plan(self.plan)
             lab = LabMetrics(self.plan, telemetry.metrics, site.clock) if telemetry else None
             hands = self._hands(site, rollout, lab, token=journal.size + 1)
@@ -213,7 +238,7 @@ class Deployment:
                 hands,
                 site.clock,
                 readings,
-                self.home.requests(self.plan.rollout),
+                requests,
                 self.on_record,
                 self.on_reading,
                 CryostatEyes(self.plan, telemetry.cryostats) if telemetry else None,
@@ -226,6 +251,46 @@ class Deployment:
                 if lab is not None:
                     await lab.close()
             return rollout.state
+
+    def _admitted(
+        self,
+        authorization: Authorization,
+        state: RolloutState,
+        records: Sequence[Record],
+        events: Sequence[Event],
+    ) -> list[Event]:
+        """What may be journaled of what people said, and which approvals ceased to count.
+
+        Raises:
+            ActRefused, SignatureInvalid: what was asked for here may not be.
+            VerificationFailed: an approval in the journal is forged.
+        """
+        now = self.home.now()
+        for event in events:
+            authorization.admit(event, now)
+        takes_back = state.ending is not None or any(isinstance(one, TAKES_BACK) for one in events)
+        if takes_back:
+            return list(events)
+        voided = authorization.recheck(records)
+        waiting: list[Event] = []
+        for approval in ApprovalBox(self.home.storage, self.plan.rollout).waiting():
+            try:
+                authorization.admit(approval, now)
+            except CryofwError as error:
+                if not authorization.is_known(approval):
+                    self.on_refused(approval, error)
+            else:
+                waiting.append(approval)
+        started = [event for event in events if isinstance(event, e.RolloutStarted)]
+        return [*started, *voided, *waiting, *(one for one in events if one not in started)]
+
+    def _admitted_requests(self, authorization: Authorization) -> RequestBox:
+        return AdmittedRequests(
+            self.home.storage,
+            self.plan.rollout,
+            lambda event: authorization.admit(event, self.home.now()),
+            self.on_refused,
+        )
 
     def _require_images(self) -> None:
         """The release and every way back are at hand and verify, before anything is written."""

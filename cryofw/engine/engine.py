@@ -237,9 +237,11 @@ class Engine:
     async def _poll_requests(self) -> None:
         """A request is removed only once it is in the journal."""
         seen: set[str] = set()
-        windows = any(stage.window for stage in self._rollout.state.plan.stages)
+        plan = self._rollout.state.plan
+        # Windows open and close, and signed approvals expire.
+        timed = plan.policy is not None or any(stage.window for stage in plan.stages)
         while True:
-            if windows:
+            if timed:
                 self.ask(e.ClockTicked(self._clock.now().timestamp()))
             for name, event in self._requests.waiting():
                 if name not in seen:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryofw.engine.journal_home import JournalHome
@@ -35,7 +35,7 @@ from cryofw.journal import (
     origin_of,
     read_journal,
 )
-from cryofw.journal.chain import retired_journals
+from cryofw.journal.chain import extends_chain, retired_journals
 from cryofw.journal.host_directory import host_state_directory
 from cryofw.release import ImageStore
 from cryofw.rollout import (
@@ -54,10 +54,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryofw.clock import Clock
+    from cryofw.engine.authorization import Authorization
     from cryofw.image import PublicKey
     from cryofw.journal import NoteSigner, Record, Storage
     from cryofw.rollout import Event, PlannedDevice, RolloutState
     from cryofw.rollout.events import StopRequested
+
+_LAB_CLOCK = "sim/clock"
 
 
 class Home:
@@ -100,6 +103,10 @@ class Home:
     def now(self) -> datetime:
         """The time of this lab for what people sign: never before the latest record."""
         now = self.clock.now()
+        if self.storage.exists(_LAB_CLOCK):
+            from cryofw.simulator.lab_store import clock_seconds
+
+            now += timedelta(seconds=clock_seconds(self.storage.read(_LAB_CLOCK)))
         records = self.records()
         return max(now, datetime.fromisoformat(records[-1].t)) if records else now
 
@@ -115,6 +122,28 @@ class Home:
     def open_journal(self, clock: Clock, who: str) -> Journal:
         """The journal, locked for writing; raises as `Journal.open`."""
         return Journal.open(self.storage, clock=clock, who=who, signer=self.signer)
+
+    def authorization(self, plan: Plan, journal: Journal) -> Authorization | None:
+        """What holds acts in a rollout against its policy; None if it has none.
+
+        Raises:
+            VerificationFailed: its policy is missing, or another one.
+        """
+        if plan.policy is None:
+            return None
+        from cryofw.engine.authorization import Authorization
+        from cryofw.engine.policy_store import PolicyStore
+
+        store = PolicyStore(self.storage)
+        policy, pinned = store.of_plan(plan), store.pinned()
+        assert policy is not None
+        return Authorization(
+            plan,
+            policy,
+            pinned.policy if pinned else None,
+            lambda head: extends_chain(self.storage, journal, head),
+            journal.records,
+        )
 
     def journal_home(self, devices: Iterable[PlannedDevice]) -> JournalHome:
         """What is remembered, outside of the journal, of who drove these devices."""
@@ -224,12 +253,16 @@ class Home:
         """Journal what a person said about a rollout that is not running.
 
         Raises:
+            ActRefused, SignatureInvalid: it has a policy, which does not let them say it.
             StorageLocked: it is running; leave a request instead.
         """
         # A simulated lab's time stands still between runs: the journal repeats its latest time.
         simulated = is_simulated(plan.ports.values())
         clock = StoppedClock(SIMULATED_EPOCH) if simulated else SystemClock()
         with self.open_journal(clock, who) as journal:
+            authorization = self.authorization(plan, journal)
+            if authorization is not None:
+                authorization.admit(event, self.now())
             device: str | None = getattr(event, "device", None)
             journal.append(event.kind, rollout=plan.rollout, device=device, **fields_of(event))
 

@@ -10,11 +10,14 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from cryofw.errors import CryofwError
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
     from cryofw.journal import Storage
     from cryofw.rollout import Event
+    from collections.abc import Callable
+
 
 _KINDS: dict[str, type[Event]] = {
     kind.kind: kind
@@ -70,5 +73,41 @@ def _parse(name: str, data: bytes) -> Event | None:
     try:
         fields = json.loads(data)
         return None if event is None else event(**fields)
+class AdmittedRequests(RequestBox):
+    """The requests that may be obeyed; others are removed, and the person who runs it is told.
+
+    Args:
+        admit: raises a CryofwError for a request that may not.
+        on_refused: told about each of those.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        rollout: str,
+        admit: Callable[[Event], object],
+        on_refused: Callable[[Event, CryofwError], None],
+    ) -> None:
+        super().__init__(storage, rollout)
+        self._admit = admit
+        self._on_refused = on_refused
+        self._admitted: set[str] = set()
+
+    def waiting(self) -> list[tuple[str, Event]]:
+        """See `RequestBox`."""
+        return [(name, event) for name, event in super().waiting() if self._may(name, event)]
+
+    def _may(self, name: str, event: Event) -> bool:
+        if name not in self._admitted:
+            try:
+                self._admit(event)
+            except CryofwError as error:
+                self.remove(name)
+                self._on_refused(event, error)
+                return False
+            self._admitted.add(name)
+        return True
+
+
     except (ValueError, TypeError, RecursionError):
         return None

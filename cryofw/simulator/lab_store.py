@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 _CLOCK = struct.Struct("<d")
 
 
+def clock_seconds(data: bytes) -> float:
+    """What the file `clock` says; 0 before it was written whole."""
+    seconds: float = _CLOCK.unpack(data)[0] if len(data) == _CLOCK.size else 0.0
+    return seconds
+
+
 class Kind(StrEnum):
     """What small records are kept; the names of their folders."""
 
@@ -158,7 +164,7 @@ class DiskStore:
         except OSError as error:
             self.close()
             raise storage_unusable(self._directory, error) from error
-        self.clock_s = _CLOCK.unpack(raw)[0] if len(raw) == _CLOCK.size else 0.0
+        self.clock_s = clock_seconds(raw)
 
     def close(self) -> None:
         """See `LabStore`."""

@@ -1,0 +1,212 @@
+"""Signed acts of one rollout, held against its policy: before they are journaled, and again later.
+
+What is checked here besides `prove_act`: that nobody approves what they asked for, that no
+statement is used twice, that the journal grew out of the one its author saw, and that the name in
+the record is the one that was proven.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cryofw.errors import CryofwError, VerificationFailed
+from cryofw.journal import TreeHead
+from cryofw.rollout import Event, step_from_record
+from cryofw.rollout import events as e
+from cryofw.rollout.signed_act import TAKES_BACK, expected_act, takes_risks
+from cryofw.trust import (
+    ActRefused,
+    Expected,
+    Proof,
+    ProvenAct,
+    Role,
+    SignatureInvalid,
+    prove_act,
+    require_role,
+    revocation_of,
+)
+from cryofw.trust.sshsig import parse_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cryofw.journal import Record
+    from cryofw.rollout import Plan
+    from cryofw.trust import Policy, Statement
+
+
+class Authorization:
+    """The acts of one rollout under its policy.
+
+    Args:
+        plan: with its policy frozen in it.
+        policy: that policy.
+        current: the one in force now: what it revokes does not count here either.
+        extends: whether the journal grew out of a tree head.
+        records: the journal so far.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        policy: Policy,
+        current: Policy | None,
+        extends: Callable[[TreeHead], bool],
+        records: Sequence[Record],
+    ) -> None:
+        self._plan = plan
+        self._policy = policy
+        self._current = current
+        self._extends = extends
+        self._used: set[str] = set()
+        self._asked = {plan.requester}
+        self._taken_back = False
+        for record in records:
+            if record.rollout == plan.rollout:
+                self._remember(step_from_record(record))
+
+    def _remember(self, step: object) -> None:
+        if not isinstance(step, Event):
+            return
+        self._taken_back = self._taken_back or isinstance(step, TAKES_BACK)
+        proof = Proof.of(getattr(step, "proof", None))
+        if proof is None:
+            return
+        self._used.add(_digest(proof))
+        if isinstance(step, e.RolloutStarted):
+            self._asked.update({step.by, self._policy.by_gitlab(_login(proof))})
+
+    def admit(self, event: Event, now: datetime) -> ProvenAct | None:
+        """Check an act before it is journaled; None for events that nobody has to sign.
+
+        Raises:
+            ActRefused: the policy says no, or the statement was used before.
+            SignatureInvalid: the signature does not hold, or is missing.
+            BadInput: it is malformed.
+        """
+        expected = expected_act(event, self._plan.rollout, self._plan.digest)
+        resumes_way_back = isinstance(event, e.RolloutResumed) and self._taken_back
+        if expected is None or (resumes_way_back and not getattr(event, "proof", None)):
+            self._remember(event)
+            return None
+        proven = self._prove(event, expected, now, self._current)
+        self.require_fresh(proven.statement)
+        self._require_others(event, proven)
+        if isinstance(event, e.RolloutStarted) and takes_risks(self._plan):
+            require_role(self._policy, proven.principal, Role.OVERRIDE)
+        self._remember(event)
+        return proven
+
+    def is_known(self, event: Event) -> bool:
+        """Whether its statement stands in the journal already."""
+        proof = Proof.of(getattr(event, "proof", None))
+        return proof is not None and _digest(proof) in self._used
+
+    def require_fresh(self, statement: Statement) -> None:
+        """A statement is used once, and its author saw this journal.
+
+        Raises:
+            ActRefused: it was used before.
+            SignatureInvalid: they saw another journal.
+        """
+        if statement.digest in self._used:
+            raise ActRefused(
+                f"the statement of {statement.principal} was used before",
+                why=f"it stands in the journal, with the nonce {statement.nonce[:32]}",
+                hint="each one is good for once: sign a new one",
+            )
+        seen = statement.checkpoint
+        try:
+            head = TreeHead(seen.origin, seen.size, bytes.fromhex(seen.root))
+        except ValueError:
+            head = TreeHead("", -1, b"")
+        if head.size and not self._extends(head):
+            raise SignatureInvalid(
+                f"{statement.principal} has seen another journal than this one",
+                why=f"{seen.size} records, tree head {seen.root[:16]}; "
+                "this one did not grow out of it",
+                hint="one of the two was changed or restored: keep the statement, it proves that",
+            )
+
+    def _prove(
+        self, event: Event, expected: Expected, now: datetime, current: Policy | None
+    ) -> ProvenAct:
+        proof = Proof.of(getattr(event, "proof", None))
+        if proof is None:
+            raise SignatureInvalid(
+                f"nobody signed the {event.kind.removesuffix('-requested')}",
+                why=f"the policy of this rollout asks for the role `{expected.role}`",
+                hint="say it again with `cryofw` on a host with your ssh key",
+            )
+        proven = prove_act(proof, expected, self._policy, now, current)
+        if getattr(event, "by", proven.principal) != proven.principal:
+            raise SignatureInvalid(
+                f"{proven.principal} signed what {getattr(event, 'by', '')!r} is said to have done"
+            )
+        return proven
+
+    def _require_others(self, event: Event, proven: ProvenAct) -> None:
+        if not isinstance(event, e.StageApproved) or self._policy.approvals.requester:
+            return
+        if proven.principal in self._asked:
+            raise ActRefused(
+                f"{proven.principal} asked for this rollout and cannot approve it",
+                why="the policy wants a second pair of eyes",
+                hint=f"approvers are {', '.join(self._policy.holders(Role.APPROVE))}",
+            )
+
+    def recheck(self, records: Iterable[Record]) -> list[e.ApprovalVoided]:
+        """Prove the approvals in the journal again, before a rollout goes on.
+
+        Returns:
+            Those that do not count any more, because a key was revoked since.
+
+        Raises:
+            VerificationFailed: one of them could not have been given as it stands there.
+        """
+        voided: list[e.ApprovalVoided] = []
+        known: set[tuple[str, str]] = set()
+        own = [(r, step_from_record(r)) for r in records if r.rollout == self._plan.rollout]
+        known |= {(s.stage, s.principal) for _, s in own if isinstance(s, e.ApprovalVoided)}
+        for record, step in own:
+            if not isinstance(step, e.StageApproved):
+                continue
+            expected = expected_act(step, self._plan.rollout, self._plan.digest)
+            assert expected is not None
+            try:
+                proven = self._prove(step, expected, datetime.fromisoformat(record.t), None)
+                self._require_others(step, proven)
+            except CryofwError as error:
+                raise VerificationFailed(
+                    f"record {record.n} holds an approval that nobody gave",
+                    why=f"{error.what}: {error.why}" if error.why else error.what,
+                    hint="`cryofw audit verify` says what else was changed",
+                ) from error
+            why = self._why_revoked(step)
+            mark = (step.stage, proven.principal)
+            if why and mark not in known:
+                known.add(mark)
+                voided.append(e.ApprovalVoided(step.stage, proven.principal, why))
+        return voided
+
+    def _why_revoked(self, step: e.StageApproved) -> str:
+        proof = Proof.of(step.proof)
+        if proof is None or self._current is None:
+            return ""
+        signature = parse_signature(proof.signature)
+        keys = [signature.key.fingerprint]
+        if signature.certificate is not None:
+            keys.append(signature.certificate.authority.fingerprint)
+        revoked = revocation_of([self._current], step.by, keys)
+        return revoked.text if revoked else ""
+
+
+def _digest(proof: Proof) -> str:
+    from hashlib import sha256
+
+    return sha256(proof.statement.encode()).hexdigest()
+
+
+def _login(proof: Proof) -> str:
+    return str(proof.job.get("user_login", ""))
