@@ -14,10 +14,10 @@ from cryofw.errors import CryofwError
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
-    from cryofw.journal import Storage
-    from cryofw.rollout import Event
     from collections.abc import Callable
 
+    from cryofw.journal import Storage
+    from cryofw.rollout import Event
 
 _KINDS: dict[str, type[Event]] = {
     kind.kind: kind
@@ -67,12 +67,6 @@ class RequestBox:
         self._storage.remove(name)
 
 
-def _parse(name: str, data: bytes) -> Event | None:
-    kind = name.partition("-")[2].rpartition("-")[0]
-    event = _KINDS.get(kind)
-    try:
-        fields = json.loads(data)
-        return None if event is None else event(**fields)
 class AdmittedRequests(RequestBox):
     """The requests that may be obeyed; others are removed, and the person who runs it is told.
 
@@ -109,5 +103,11 @@ class AdmittedRequests(RequestBox):
         return True
 
 
+def _parse(name: str, data: bytes) -> Event | None:
+    kind = name.partition("-")[2].rpartition("-")[0]
+    event = _KINDS.get(kind)
+    try:
+        fields = json.loads(data)
+        return None if event is None else event(**fields)
     except (ValueError, TypeError, RecursionError):
         return None
