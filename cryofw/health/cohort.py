@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cryofw.health.blocks import shared_length
 from cryofw.health.controls import ControlGroup
 from cryofw.health.finding import MetricFinding, Shift, finding_of
+from cryofw.health.grid import SampleGrid
 from cryofw.health.ledger import StreamKind
 from cryofw.health.rule import CohortRule, StreamRule
 from cryofw.health.shift import usable
@@ -58,7 +59,7 @@ class Cohort:
 
     def __init__(self, rule: CohortRule, attempt: int = 1, pools: StagePools | None = None) -> None:
         self.rule, self.attempt = rule, attempt
-        self._start_s: float | None = None
+        self._grid = SampleGrid(rule.every_s)
         self._frozen = False
         self._flushed = dict.fromkeys((m.name for m in rule.metrics), -1)
         self.groups = self._control_groups()
@@ -83,7 +84,7 @@ class Cohort:
         One of them was calibrated, say: what it showed before is of another instrument.
         """
         assert not self._frozen, "a baseline is fixed before the first look"
-        self._start_s = None
+        self._grid = SampleGrid(self.rule.every_s)
         self.groups = self._control_groups()
         for member in self._members.values():
             member.last = -1
@@ -172,15 +173,16 @@ class Cohort:
             t_s: host time in seconds since 1970.
             values: metric name to value; what is absent or not finite is missing.
         """
-        if self._start_s is None:
-            self._start_s = t_s
-        slot = round((t_s - self._start_s) / self.rule.every_s)
-        if slot < 0:
+        member = self._members.get(device)
+        if member is None and device not in self.rule.controls:
             return
-        if device in self.rule.controls:
+        slot = self._grid.slot(device, t_s)
+        if slot is None:
+            return
+        if member is None:
             for name, group in self.groups.items():
                 group.observe(device, slot, values.get(name, math.nan))
-        elif member := self._members.get(device):
+        else:
             self._take(device, member, slot, values)
         self._flush()
 
@@ -292,9 +294,8 @@ class Cohort:
     def begin(self, device: str, t_s: float) -> None:
         """`device` runs the new firmware and has settled: samples after `t_s` count."""
         self.freeze()
-        start_s = t_s if self._start_s is None else self._start_s
-        slot = math.floor((t_s - start_s) / self.rule.every_s)
-        self._members[device].begun = max(slot, self._members[device].last)
+        member = self._members[device]
+        member.begun = max(self._grid.before(t_s), member.last)
 
     def drop(self, device: str) -> None:
         """`device` takes no part (any more): nobody waits for its baseline, nor do the pools."""
