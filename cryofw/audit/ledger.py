@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryofw.audit.pair import OUTCOMES_OF_PAIRS, PairLedger
+from cryofw.audit.register import LAB_KINDS, RegisterLedger
 from cryofw.audit.standing import Standing, standing
 from cryofw.rollout.commands import COMMANDS
 from cryofw.rollout.record import EVENTS
@@ -27,7 +28,7 @@ SAFE = "device-safe-requested"
 CALIBRATE = "device-calibration-requested"
 INTENTS = frozenset(COMMANDS)
 
-ROLLOUT_KINDS = INTENTS | frozenset(EVENTS)
+ROLLOUT_KINDS = (INTENTS | frozenset(EVENTS)) - LAB_KINDS
 """Kinds that belong to a rollout."""
 
 # What a device's record says about where it stands; of other kinds nothing is concluded.
@@ -63,6 +64,7 @@ class DeviceLedger:
     uploaded: str = ""
     tested: str = ""
     verdict: str = ""
+    accepted: str = ""  # who took it on themselves, since the latest verdict, which was none
     calibrated_first: bool = False  # since it was checked
     calibrated: bool = False  # in its test boot
     pair: PairLedger = field(default_factory=PairLedger)
@@ -86,8 +88,12 @@ class DeviceLedger:
                 self.uploaded = image
             case "test-booted":
                 self.tested, self.verdict, self.calibrated = image, "", False
+                self.accepted = ""
             case "verdict-reached":
-                self.verdict = str(record.fields.get("outcome", ""))
+                self.verdict, self.accepted = str(record.fields.get("outcome", "")), ""
+            case "device-accepted":
+                held = self.stands == "in test boot" and self.verdict == "inconclusive"
+                self.accepted = str(record.fields.get("by", "")) if held else ""
             case _:
                 pass
 
@@ -123,6 +129,7 @@ class RolloutLedger:
 
     release: str
     plan: Plan | None = None
+    version: str = ""
     devices: dict[str, DeviceLedger] = field(default_factory=dict)
     stages: list[str] = field(default_factory=list)  # started, in order
     gates: set[str] = field(default_factory=set)
@@ -189,16 +196,18 @@ class Ledger:
     rollouts: dict[str, RolloutLedger] = field(default_factory=dict)
     quarantine: set[str] = field(default_factory=set)
     running: dict[str, Standing] = field(default_factory=dict)
+    register: RegisterLedger = field(default_factory=RegisterLedger)
 
     def take(self, record: Record, plan: Plan | None = None) -> None:
         """Fold one record; `plan` is that of the rollout which it starts."""
         if record.kind == "rollout-started":
-            release = str(record.fields.get("release", ""))
-            self.rollouts[record.rollout] = RolloutLedger(release, plan)
+            release, version = (str(record.fields.get(n, "")) for n in ("release", "version"))
+            self.rollouts[record.rollout] = RolloutLedger(release, plan, version)
         elif (rollout := self.rollouts.get(record.rollout)) is not None:
             rollout.take(record)
         if record.device is None:
             return
+        self.register.take(record, self.quarantine)
         if (now := standing(record)) is not None:
             self.running[record.device] = now
         elif record.kind == "device-quarantined":

@@ -11,6 +11,13 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryofw.audit.calibration_rules import calibrated_before_its_baseline, calibrated_on_trial
+from cryofw.audit.lab_rules import (
+    checked_as_adopted,
+    gate_names_the_accepted,
+    lab_rules_broken,
+    no_rollback_of_a_pinned_device,
+    nothing_is_sent_to_a_pinned_device,
+)
 from cryofw.audit.ledger import (
     CHECK,
     CONFIRM,
@@ -26,6 +33,7 @@ from cryofw.audit.ledger import (
     RolloutLedger,
 )
 from cryofw.audit.pair_rules import PAIR_RULES, back_as_a_pair, confirmed_as_a_pair, no_torn_pair
+from cryofw.audit.register import LAB_KINDS
 from cryofw.audit.release_rules import origin_as_planned, origin_on_record
 from cryofw.audit.standing import ATTESTED
 from cryofw.rollout.commands import COMMANDS
@@ -47,6 +55,8 @@ def broken_rules(ledger: Ledger, record: Record) -> list[str]:
         return []
     if missing := _missing(record):
         return [f"it lacks {', '.join(missing)}"]
+    if record.kind in LAB_KINDS:
+        return lab_rules_broken(ledger, record)
     rollout = ledger.rollouts.get(record.rollout)
     if record.kind == "rollout-started":
         return [] if rollout is None else [f"the rollout {record.rollout} was started before"]
@@ -92,7 +102,11 @@ def _rules_for(kind: str) -> list[Rule]:
     if kind in OUTCOMES:
         rules.append(_outcome_has_its_intent)
     if kind in INTENTS:
-        rules += [_nothing_is_asked_at_rest, _nothing_is_asked_in_quarantine]
+        rules += [
+            _nothing_is_asked_at_rest,
+            _nothing_is_asked_in_quarantine,
+            nothing_is_sent_to_a_pinned_device,
+        ]
     return rules
 
 
@@ -245,9 +259,12 @@ def _confirm_of_what_passed(
         return f"{record.device} was to be confirmed without a test boot"
     if device.tested != record.fields["hash"]:
         return f"{record.device} was to be confirmed with another image than it had booted"
-    if device.verdict != "passed":
+    if device.verdict != "passed" and not device.accepted:
         found = f"the last one is `{device.verdict}`" if device.verdict else "there is none"
-        return f"the confirm of {record.device} needs a verdict `passed`; {found}"
+        return (
+            f"the confirm of {record.device} needs a verdict `passed`; {found}, and nobody had "
+            "accepted it while it was held"
+        )
     return ""
 
 
@@ -288,9 +305,12 @@ def _act_of_a_named_person(
 RULES: dict[str, tuple[Rule, ...]] = {
     "stage-started": (_gate_before_stage,),
     "wave-started": (_waves_in_turn,),
-    "gate-passed": (_gate_of_settled_devices, no_torn_pair),
+    "gate-passed": (_gate_of_settled_devices, no_torn_pair, gate_names_the_accepted),
     "stage-approved": (_act_of_a_named_person,),
     "quarantine-cleared": (_act_of_a_named_person,),
+    "device-accepted": (_act_of_a_named_person,),
+    "rollback-requested": (no_rollback_of_a_pinned_device,),
+    "device-checked": (checked_as_adopted,),
     CHECK: (_check_in_its_stage,),
     UPLOAD: (
         _check_in_its_stage,

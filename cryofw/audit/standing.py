@@ -12,6 +12,7 @@ ATTESTED = "device-attested"
 """Kind of the record that says, as the newest of its journal, what a device runs."""
 
 _RUNS = {
+    "device-adopted": "confirmed",
     "device-checked": "confirmed",
     "device-skipped": "confirmed",
     "image-confirmed": "confirmed",

@@ -35,6 +35,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("deploy", "deploy:deploy", "Rollout", "Roll out an image, stage by stage."),
     LazyCommand("status", "status:status", "Rollout", "Show how far a rollout is."),
     LazyCommand("approve", "operate:approve", "Rollout", "Let the next stage start."),
+    LazyCommand("accept", "accept:accept", "Rollout", "Accept a device that is held, by name."),
     LazyCommand("resume", "deploy:resume", "Rollout", "Continue a paused or interrupted rollout."),
     LazyCommand("abort", "operate:abort", "Rollout", "End a rollout, revert what is on trial."),
     LazyCommand("rollback", "operate:rollback", "Rollout", "Take a whole rollout back."),

@@ -171,7 +171,9 @@ def open_runner(
     return Runner(home, plan, keys, who, as_json=as_json), summary, plan
 
 
-def tell_or_do(home: Home, rollout: str, event: Event, do: Callable[[], None]) -> None:
+def tell_or_do(
+    home: Home, rollout: str, event: Event, do: Callable[[], None], *, as_json: bool = False
+) -> None:
     """Do it here, or leave it as a request when another process has the journal.
 
     Looked at first, because the other process holds the ports too, and theirs is another refusal.
@@ -182,7 +184,7 @@ def tell_or_do(home: Home, rollout: str, event: Event, do: Callable[[], None]) -
         return
     home.requests(rollout).put(event, secrets.token_hex(4))
     words = f"{rollout} runs in another process ({holder}); it was told"
-    Output().status(Status.OK, "asked", words)
+    Output(sys.stderr if as_json else None).status(Status.OK, "asked", words)
 
 
 def ask(question: str, answer: str, *, yes: bool) -> None:

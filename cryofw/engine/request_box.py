@@ -1,4 +1,4 @@
-"""Requests of people to a rollout that another process runs: abort, stop, rollback, approve.
+"""Requests of people to a rollout that another process runs: abort, stop, approve, accept.
 
 The journal has one writer, so a second process cannot write to it. It leaves a request in the
 state directory; the process that runs the rollout takes it, journals it and obeys.
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from cryofw.errors import CryofwError
 from cryofw.rollout import events as e
+from cryofw.rollout import lab_events as lab
+from cryofw.rollout import operator_events as oe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,10 @@ _KINDS: dict[str, type[Event]] = {
         e.PauseRequested,
         e.StageApproved,
         e.QuarantineCleared,
+        oe.DeviceAccepted,
+        lab.DevicePinned,
+        lab.DeviceExcluded,
+        lab.DeviceUnpinned,
     )
 }
 _URGENT = (e.StopRequested.kind, e.AbortRequested.kind)

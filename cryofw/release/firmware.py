@@ -26,7 +26,8 @@ class Firmware:
         security_counter: None if the image carries none.
         size: bytes of the file as uploaded.
         board: board it is built for; empty if it does not say.
-        key_hash: hex SHA-256 of the public key that verified it.
+        key_hash: hex SHA-256 of the public key that verified it; empty for an adopted image, of
+            which only the hash was proven (see `recognise`).
     """
 
     hash: str

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from cryofw.errors import VerificationFailed
 from cryofw.release.firmware import Firmware, admit
+from cryofw.release.recognition import RecognisedImage, describe_foreign
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cryofw.image import PublicKey
     from cryofw.journal import Storage
@@ -20,11 +22,19 @@ class ImageStore:
     Args:
         storage: where they lie.
         keys: the public keys that may have signed them.
+        adopted: hash to the hex SHA-256 of the file, of each foreign image that a person adopted,
+            by the journal; asked only for what no key verifies.
     """
 
-    def __init__(self, storage: Storage, keys: Sequence[PublicKey]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        keys: Sequence[PublicKey],
+        adopted: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self._storage = storage
         self._keys = tuple(keys)
+        self._adopted = adopted
         self._verified: dict[str, bytes] = {}
 
     def add(self, data: bytes) -> Firmware:
@@ -61,13 +71,47 @@ class ImageStore:
         self._verified[image_hash] = data
         return data
 
+    def adopt(self, image: RecognisedImage) -> None:
+        """Keep an image that a device runs already, whoever signed it: a way back, no release."""
+        self._storage.write_atomic(_name(image.firmware.hash), image.data)
+
+    def load_way_back(self, image_hash: str) -> bytes:
+        """An image that ran before: verified, or the very file that a person adopted for it.
+
+        Raises:
+            VerificationFailed: as `load`.
+        """
+        try:
+            return self.load(image_hash)
+        except VerificationFailed:
+            data = self._adopted_file(image_hash)
+            if data is None:
+                raise
+            return data
+
+    def _adopted_file(self, image_hash: str) -> bytes | None:
+        name, wanted = _name(image_hash), self._adopted().get(image_hash)
+        if wanted is None or not self._storage.exists(name):
+            return None
+        data = self._storage.read(name)
+        return data if hashlib.sha256(data).hexdigest() == wanted else None
+
     def known(self, hashes: Sequence[str]) -> dict[str, Firmware]:
-        """Those of `hashes` that are at hand and verify, described."""
+        """Those of `hashes` that are at hand as a way back, described."""
         return {
-            image_hash: admit(self.load(image_hash), self._keys)
+            image_hash: self._describe(image_hash)
             for image_hash in hashes
             if image_hash and self._storage.exists(_name(image_hash))
         }
+
+    def _describe(self, image_hash: str) -> Firmware:
+        try:
+            return admit(self.load(image_hash), self._keys)
+        except VerificationFailed:
+            data = self._adopted_file(image_hash)
+            if data is None:
+                raise
+            return describe_foreign(data)
 
 
 def _name(image_hash: str) -> str:

@@ -177,19 +177,25 @@ def _judge(state: RolloutState, device: DeviceProgress) -> Next:
         return _judge_silence(state, device)
     verdict = state.verdict(device)
     if device.state is _S.HELD:
+        undecided = verdict is None or verdict.outcome is Outcome.INCONCLUSIVE
+        if device.accepted and undecided:
+            return _confirm(state, device)
         return _judge_held(device, verdict)
     if device.passed and not (verdict and verdict.outcome is Outcome.FAILED):
-        if device.awaits_beat:
-            return None
-        if device.refusals >= _MAX_CONFIRM_REFUSALS:
-            return e.HoldExpired(device.name, f"the confirm was refused: {device.why}")
-        guard = state.guards.get(device.planned.cryostat)
-        if guard is not None and not guard.knows_no_harm():
-            return None
-        return c.ConfirmImage(device.name, device.new_hash, device.boot)
-    if verdict is None:
+        return _confirm(state, device)
+    return None if verdict is None else _verdict(device, verdict)
+
+
+def _confirm(state: RolloutState, device: DeviceProgress) -> Next:
+    """It passed, or a person accepted it: the hands read it afresh, and confirm."""
+    if device.awaits_beat:
         return None
-    return _verdict(device, verdict)
+    if device.refusals >= _MAX_CONFIRM_REFUSALS:
+        return e.HoldExpired(device.name, f"the confirm was refused: {device.why}")
+    guard = state.guards.get(device.planned.cryostat)
+    if guard is not None and not guard.knows_no_harm():
+        return None
+    return c.ConfirmImage(device.name, device.new_hash, device.boot)
 
 
 def _verdict(device: DeviceProgress, verdict: Verdict) -> Next:
@@ -438,6 +444,8 @@ def _gate(state: RolloutState, stage: PlannedStage) -> Next:
     good = [d for d in devices if d.state in GOOD]
     bad = [d for d in devices if _is_bad(d)]
     evidence: dict[str, object] = {"states": counts, "min_reachable": stage.min_reachable}
+    if accepted := {d.name: d.accepted for d in good if d.accepted}:
+        evidence["accepted"] = accepted
     if bad:
         why = "; ".join(f"{d.name} {d.state}: {d.why}" for d in bad[:5])
         return e.GateFailed(stage.name, why, evidence)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryofw.rollout import events as e
+from cryofw.rollout.lab_events import DeviceAdopted
 from cryofw.rollout.record import step_from_record
+from cryofw.rollout.register import DeviceRegister
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -74,6 +76,9 @@ class History:
     versions: dict[str, str] = field(default_factory=dict)
     baselines: dict[str, Mapping[str, object]] = field(default_factory=dict)
     """Device to the evidence of its latest baseline."""
+    register: DeviceRegister = field(default_factory=DeviceRegister)
+    set_aside: dict[str, Quarantine] = field(default_factory=dict)
+    """Hardware id to why it was in quarantine when its controller was taken out."""
 
     @classmethod
     def fold(cls, records: Iterable[Record]) -> History:
@@ -97,7 +102,10 @@ class History:
     def _take(self, record: Record, event: e.Event) -> None:
         self._about_rollout(record, event)
         self._about_device(record, event)
+        self.register.take(record, event)
         match event:
+            case DeviceAdopted():
+                self._about_hardware(event)
             case e.DeviceQuarantined():
                 self.quarantine[event.device] = Quarantine(
                     event.why, event.hint, record.rollout, record.t
@@ -108,6 +116,16 @@ class History:
                 self.baselines[event.device] = event.evidence
             case _:
                 pass
+
+    def _about_hardware(self, event: DeviceAdopted) -> None:
+        """What was known of a controller goes with it, wherever it goes."""
+        if event.replaces is not None:
+            self.baselines.pop(event.device, None)
+            quarantine = self.quarantine.pop(event.device, None)
+            if quarantine is not None:
+                self.set_aside[event.replaces] = quarantine
+        if event.hw and (found := self.set_aside.pop(event.hw, None)) is not None:
+            self.quarantine[event.device] = found
 
     def _about_rollout(self, record: Record, event: e.Event) -> None:
         if isinstance(event, e.RolloutStarted):
@@ -143,6 +161,9 @@ class History:
         match event:
             case e.DeviceChecked():
                 seen = event.hash, "confirmed"
+                self.versions.setdefault(event.hash, event.version)
+            case DeviceAdopted():
+                seen = event.hash, "adopted"
                 self.versions.setdefault(event.hash, event.version)
             case e.DeviceSkipped() | e.ImageConfirmed():
                 seen = event.hash, "confirmed"

@@ -44,6 +44,7 @@ class Running:
         watchdog: whether the device says that it has one; None if it does not say.
         why: why it did not answer, or is not the device; empty if all is well.
         refused: it answers but is not what fleet.yaml names.
+        board, serial: as it tells them; empty if it does not.
     """
 
     hash: str = ""
@@ -53,6 +54,8 @@ class Running:
     watchdog: bool | None = None
     why: str = ""
     refused: bool = False
+    board: str = ""
+    serial: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class DeviceProgress:
         tested: a test boot was asked for in this trial.
         pair: how its coefficients stand to its firmware.
         common_cause: why its silence is not its own; empty if it is, or if it answers.
+        accepted: who accepted it while it was held, by name; empty if nobody.
         common_t_s: since when, as far as somebody watched; None until the next reading.
         beat_t_s: time of the latest heartbeat, answered or missed.
         sample_t_s: time of the latest sample.
@@ -86,6 +87,7 @@ class DeviceProgress:
     tested: bool = False
     common_cause: str = ""
     common_t_s: float | None = None
+    accepted: str = ""
     pair: Pair = field(default_factory=Pair)
     beat_t_s: float = -math.inf
     sample_t_s: float = -math.inf
@@ -110,6 +112,8 @@ class DeviceProgress:
         """Move by the table; an illegal move raises IllegalMove and changes nothing."""
         check_move(self.name, self.state, state)
         self.state = state
+        if state is not DeviceState.CONFIRMED:
+            self.accepted = ""  # what was accepted is the device as it was held
         self.why = why or self.why
 
     def takes(self, reading: Reading) -> bool:

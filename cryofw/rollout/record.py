@@ -10,6 +10,8 @@ from cryofw.rollout import coefficient_events as coe
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout import lab_events as lab
+from cryofw.rollout import operator_events as oe
 from cryofw.rollout import release_events as rel
 
 if TYPE_CHECKING:
@@ -19,9 +21,9 @@ _PASSING = {e.ReadingTaken.kind, e.ClockTicked.kind, ce.CryostatObserved.kind}
 
 EVENTS: dict[str, type[e.Event]] = {
     event.kind: event
-    for module in (e, ce, coe, rel)
+    for module in (e, ce, coe, rel, oe, lab)
     for event in vars(module).values()
-    if isinstance(event, type) and issubclass(event, e.Event) and event is not e.Event
+    if isinstance(event, type) and issubclass(event, e.Event) and event.kind
     if event.kind not in _PASSING
 }
 

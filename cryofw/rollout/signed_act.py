@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout import operator_events as oe
 from cryofw.trust.act import Expected
 from cryofw.trust.statement import Role
 
@@ -38,6 +39,8 @@ def expected_act(event: e.Event, rollout: str, plan: str) -> Expected | None:
             what = (Role.ABORT, ABORT)
         case e.RollbackRequested():
             what = (Role.ABORT, ROLLBACK)
+        case oe.DeviceAccepted():
+            what = (Role.ACCEPT, event.device)
         case ce.GuardOverridden():
             what = (Role.OVERRIDE, override_subject(event.guard, event.cryostat))
         case _:

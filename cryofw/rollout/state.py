@@ -18,6 +18,7 @@ from cryofw.rollout.cryostat_guard import CryostatGuard
 from cryofw.rollout.cryostat_state import ON_TRIAL, CryostatHandlers
 from cryofw.rollout.device_state import DeviceState
 from cryofw.rollout.evidence_state import EvidenceHandlers
+from cryofw.rollout.operator_state import OperatorHandlers
 from cryofw.rollout.progress import DeviceProgress
 from cryofw.rollout.release_events import ReleaseHandlers
 from cryofw.rollout.streams import beats_planned, ledger_of
@@ -40,6 +41,7 @@ class RolloutState(
     CryostatHandlers,
     CoefficientHandlers,
     ReleaseHandlers,
+    OperatorHandlers,
 ):
     """Everything known about a rollout; `apply` is the only way in.
 

@@ -15,10 +15,12 @@ from cryofw.rollout import coefficient_events as coe
 from cryofw.rollout import commands as c
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout import lab_events as lab
+from cryofw.rollout import operator_events as oe
 from cryofw.rollout import release_events as rel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cryofw.rollout.rollout import Step
 
@@ -54,6 +56,7 @@ def tell(step: Step, version: Callable[[str], str] = lambda image_hash: image_ha
         return Line(Tone.QUIET, "next", _INTENTS[type(step)], routine=True)
     for known in (
         _of_person,
+        _of_lab,
         _of_release,
         _of_device,
         _of_comparison,
@@ -110,6 +113,24 @@ def _of_person(step: e.Event, _version: Callable[[str], str]) -> Line | None:
             return Line(Tone.WARNING, "pause", _asked(step.by, ""))
         case e.QuarantineCleared():
             return Line(Tone.GOOD, "cleared", _asked(step.by, step.why))
+    return None
+
+
+def _of_lab(step: e.Event, version: Callable[[str], str]) -> Line | None:
+    """What people say about single devices."""
+    match step:
+        case oe.DeviceAccepted():
+            return Line(Tone.GOOD, "accepted", f"by {step.by}: {step.why}")
+        case lab.DeviceAdopted():
+            runs = f"runs {step.version or version(step.hash)} ({step.image})"
+            return Line(Tone.GOOD, "adopted", f"{runs}, {_asked(step.by, step.why)}")
+        case lab.DevicePinned():
+            return Line(Tone.WARNING, "pinned", f"to {step.version}, {_asked(step.by, step.why)}")
+        case lab.DeviceExcluded():
+            what = f"from every rollout, {_asked(step.by, step.why)}"
+            return Line(Tone.WARNING, "excluded", what)
+        case lab.DeviceUnpinned():
+            return Line(Tone.GOOD, "unpinned", _asked(step.by, step.why))
     return None
 
 
@@ -201,7 +222,7 @@ def _of_decision(step: e.Event, _version: Callable[[str], str]) -> Line | None:
         case e.DeviceQuarantined():
             return Line(Tone.BAD, "quarantine", f"{step.why}; {step.hint}")
         case e.GatePassed():
-            return Line(Tone.GOOD, "gate passed", step.stage)
+            return Line(Tone.GOOD, "gate passed", f"{step.stage}{_accepted(step.evidence)}")
         case e.GateFailed():
             return Line(Tone.BAD, "gate failed", f"{step.stage}: {in_short(step.why)}")
         case e.RolloutPaused():
@@ -210,6 +231,15 @@ def _of_decision(step: e.Event, _version: Callable[[str], str]) -> Line | None:
             tone = Tone.GOOD if step.outcome == e.Ending.CONFIRMED else Tone.BAD
             return Line(tone, step.outcome, in_short(step.why))
     return None
+
+
+def _accepted(evidence: Mapping[str, object]) -> str:
+    """Whom a person, and no verdict, let through this gate."""
+    accepted = evidence.get("accepted")
+    if not isinstance(accepted, dict) or not accepted:
+        return ""
+    names = ", ".join(f"{name} by {who}" for name, who in accepted.items())
+    return f", with devices that a person accepted: {names}"
 
 
 def _of_release(step: e.Event, _version: Callable[[str], str]) -> Line | None:

@@ -96,7 +96,9 @@ class TrialHandlers(Handlers):
     def _on_image_confirmed(self, event: e.ImageConfirmed) -> None:
         """The new image is permanent."""
         progress = self.devices[event.device]
-        progress.move(_S.CONFIRMED, progress.verdict.reason if progress.verdict else "")
+        reason = progress.verdict.reason if progress.verdict else ""
+        said = f"accepted by {progress.accepted}; " if progress.accepted else ""
+        progress.move(_S.CONFIRMED, said + reason)
         progress.running_hash = event.hash
         progress.refusals = 0
         progress.pair.unsaved = bool(progress.planned.coefficients)

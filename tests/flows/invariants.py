@@ -68,6 +68,7 @@ class DeviceStory:
     """A rollback was asked for."""
     stands: str = "pending"
     verdict: Fields | None = None
+    accepted: str = ""
     confirm_asked: bool = False
     intents: list[str] = field(default_factory=list)
     quarantined: bool = False
@@ -150,11 +151,14 @@ def _take_device(device: DeviceStory, record: Fields, where: str, release: str) 
         case "verdict-reached":
             assert record["why"], f"{where}: a verdict without its reason"
             assert record["evidence"]["heartbeats"], f"{where}: a verdict without numbers"
-            device.verdict = record
+            device.verdict, device.accepted = record, ""
+        case "device-accepted":
+            held = device.verdict is not None and device.verdict["outcome"] == "inconclusive"
+            device.accepted = record["by"] if held else ""
         case "image-confirm-requested":
             verdict = device.verdict
             passed = verdict is not None and verdict["outcome"] == "passed"
-            assert passed, f"{where}: a confirm without a passed verdict"
+            assert passed or device.accepted, f"{where}: a confirm that nothing stands for"
             device.confirm_asked = True
         case "image-confirmed":
             assert record["hash"] == release, f"{where}: another image was confirmed"

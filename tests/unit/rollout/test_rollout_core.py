@@ -23,6 +23,7 @@ from cryofw.rollout import (
     UploadImage,
 )
 from cryofw.rollout import events as e
+from cryofw.rollout.record import EVENTS
 from tests.unit.rollout.perfect_lab import EVIDENCE, NEW, OLD, Lab, a_plan, started
 
 
@@ -231,7 +232,8 @@ def test_stop_sends_nothing_more() -> None:
 
 def test_every_event_has_a_handler() -> None:
     lab = started(a_plan())
-    for kind in (event.kind for event in e.Event.__subclasses__()):
+    passing = {event.kind for event in e.Event.__subclasses__() if event.kind}
+    for kind in passing | EVENTS.keys():
         assert hasattr(lab.rollout.state, "_on_" + kind.replace("-", "_")), kind
 
 
