@@ -15,12 +15,12 @@ def test_own_variable_wins_over_the_desktop_s_and_the_home(
 ) -> None:
     monkeypatch.setenv("CRYOFW_HOST_STATE", "/own")
     monkeypatch.setenv("XDG_STATE_HOME", "/xdg")
-    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("HOME", "/srv/anna")
     assert host_state_directory() == Path("/own")
     monkeypatch.delenv("CRYOFW_HOST_STATE")
     assert host_state_directory() == Path("/xdg/cryofw")
     monkeypatch.delenv("XDG_STATE_HOME")
-    assert host_state_directory() == Path("/home/anna/.local/state/cryofw")
+    assert host_state_directory() == Path("/srv/anna/.local/state/cryofw")
 
 
 def test_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
