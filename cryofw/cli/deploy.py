@@ -18,9 +18,16 @@ from cryofw.cli.coefficientview import (
 from cryofw.cli.file import read_file, refuse_existing, write_file
 from cryofw.cli.foresightview import foresight_json
 from cryofw.cli.keychoice import trusted_image_keys
-from cryofw.cli.operator import operator_name
 from cryofw.cli.options import PATH, force_option, json_option, keyring_option, state_option
 from cryofw.cli.output import Output, Status
+from cryofw.cli.policydesk import (
+    authority_to_resume,
+    authority_to_start,
+    follow_policy,
+    requester_name,
+    sign_overrides,
+    under_policy,
+)
 from cryofw.cli.releasechoice import (
     ChosenFirmware,
     choose_firmware,
@@ -28,7 +35,7 @@ from cryofw.cli.releasechoice import (
     release_wish,
     require_fresh,
 )
-from cryofw.cli.rolloutrun import Runner, ask, open_runner
+from cryofw.cli.rolloutrun import Runner, ask
 from cryofw.cli.rolloutview import show_plan
 from cryofw.cli.suggestion import did_you_mean
 from cryofw.engine.deployment import survey
@@ -51,7 +58,7 @@ if TYPE_CHECKING:
     from cryofw.image import PublicKey
     from cryofw.release import Firmware
     from cryofw.release.coefficients import Coefficients
-    from cryofw.rollout import Event, History, RolloutSummary
+    from cryofw.rollout import History, RolloutSummary
     from cryofw.rollout.foresight import Foresight
 
 fleet_option = click.option(
@@ -133,6 +140,7 @@ def prepare(
         PlanRefused: with every reason why not.
     """
     _require_devices(fleet, overrides)
+    follow_policy(home, chosen.client)
     if chosen.origin is not None and chosen.origin.rolls_back:
         # Who released it said so, with the key of the board; the counter still has its say.
         overrides = {**overrides, DOWNGRADE: ("*",)}
@@ -152,14 +160,14 @@ def prepare(
     quarantined = {name: q.why for name, q in home.history().quarantine.items()}
     wish = Wish(
         release=release,
-        requester=operator_name(),
+        requester=requester_name(home),
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         nonce=secrets.token_hex(8),
         overrides={kind: names for kind, names in overrides.items() if names},
         origin=chosen.origin,
         coefficients=coefficients,
     )
-    return make_plan(fleet, wish, running, known, quarantined)
+    return under_policy(home, make_plan(fleet, wish, running, known, quarantined))
 
 
 def _require_devices(fleet: Fleet, overrides: dict[str, tuple[str, ...]]) -> None:
@@ -318,15 +326,16 @@ def deploy(
             overrides = _overrides(no_way_back, no_reset_path, downgrade)
             made = prepare(home, chosen, keys, fleet, last_good, overrides, coefficients)
     _check_stage(made, stage)
-    who = operator_name()
-    passed_over = guard_overrides(made, override_experiment, who, why, budget=override_error_budget)
-    runner = Runner(home, made, keys, who, as_json=as_json)
+    passed_over = guard_overrides(made, override_experiment, why, budget=override_error_budget)
     history = home.history()
     if made.rollout in history.rollouts:
         if not as_json:
             note = "as it was planned; fleet.yaml is not read again"
             Output().status(Status.RUNNING, f"continuing {made.rollout}", note)
-        runner.report(runner.go_on(passed_over, stage))
+        by = authority_to_resume(home, made, why)
+        signed = sign_overrides(home, made, passed_over, by)
+        runner = Runner(home, made, keys, by.who, as_json=as_json)
+        runner.report(runner.go_on(signed, stage, by.proof))
         return
     if not as_json:
         show_plan(Output(), made, foresee(made, past_baselines(history.baselines)))
@@ -334,13 +343,16 @@ def deploy(
     last = made.stages[-1].name
     target = stage or last
     ask(f"Roll out {made.release.version} up to stage {target}?", target, yes=yes)
-    runner.report(runner.start(stage, passed_over))
+    by = authority_to_start(home, made, why)
+    signed = sign_overrides(home, made, passed_over, by)
+    runner = Runner(home, made, keys, by.who, as_json=as_json)
+    runner.report(runner.start(stage, signed, by.proof))
 
 
 def guard_overrides(
-    made: Plan, cryostats: tuple[str, ...], who: str, why: str, *, budget: bool = False
-) -> list[Event]:
-    """What a person takes on themselves, as events.
+    made: Plan, cryostats: tuple[str, ...], why: str, *, budget: bool = False
+) -> list[ce.GuardOverridden]:
+    """What a person takes on themselves, as events that nobody has signed yet.
 
     Raises:
         UsageError: no such cryostat, or no reason.
@@ -355,10 +367,8 @@ def guard_overrides(
             )
     if (cryostats or budget) and not why.strip():
         raise UsageError("an override needs a reason", hint="--why TEXT goes into the record")
-    events: list[Event] = [
-        ce.GuardOverridden(ce.EXPERIMENT, who, why, cryostat=name) for name in cryostats
-    ]
-    return [*events, ce.GuardOverridden(ce.ERROR_BUDGET, who, why)] if budget else events
+    events = [ce.GuardOverridden(ce.EXPERIMENT, "", why, cryostat=name) for name in cryostats]
+    return [*events, ce.GuardOverridden(ce.ERROR_BUDGET, "", why)] if budget else events
 
 
 def boards_of(fleet: Fleet) -> list[str]:
@@ -431,8 +441,10 @@ def resume(
 
     Every device that something may have been sent to is looked at first.
     """
-    who = operator_name()
-    runner, summary, made = open_runner(state, rollout, keyring, who, as_json=as_json)
+    home = Home(state)
+    summary = home.find(rollout)
+    made = home.load_plan(summary)
+    keys = list(trusted_image_keys((), keyring).values())
     _check_stage(made, stage)
     if summary.ended is not None:
         raise Refused(
@@ -441,5 +453,9 @@ def resume(
             hint="start another with `cryofw deploy`",
         )
     if summary.paused in _GOING_FORWARD:
-        require_not_revoked(Home(state).storage, made.release.hash)
-    runner.report(runner.go_on(guard_overrides(made, override_experiment, who, why), stage))
+        require_not_revoked(home.storage, made.release.hash)
+    passed_over = guard_overrides(made, override_experiment, why)
+    by = authority_to_resume(home, made, why)
+    signed = sign_overrides(home, made, passed_over, by)
+    runner = Runner(home, made, keys, by.who, as_json=as_json)
+    runner.report(runner.go_on(signed, stage, by.proof))

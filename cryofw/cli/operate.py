@@ -1,60 +1,32 @@
-"""`cryofw approve`, `abort`, `stop` and `rollback`: what a person says to a rollout."""
+"""`cryofw abort`, `stop` and `rollback`: what a person says to a rollout."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
+from cryofw.cli.authority import require_role
 from cryofw.cli.operator import operator_name
 from cryofw.cli.options import json_option, keyring_option, state_option
-from cryofw.cli.output import Output, Status
 from cryofw.cli.rolloutrun import ask, open_runner, report, tell_or_do
-from cryofw.cli.suggestion import did_you_mean
 from cryofw.engine.home import Home
-from cryofw.errors import Refused, RolledBack, UsageError
+from cryofw.errors import Refused, RolledBack
 from cryofw.rollout import events as e
+from cryofw.rollout.signed_act import ABORT, ROLLBACK
+from cryofw.trust.statement import Role
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cryofw.rollout import Event, RolloutSummary
+    from cryofw.rollout import RolloutSummary
+
+_Asked: TypeAlias = e.AbortRequested | e.RollbackRequested | e.StopRequested
 
 rollout_argument = click.argument("rollout", required=False)
 why_option = click.option("--why", default="", help="The reason, for the record.")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-
-
-@click.command()
-@rollout_argument
-@click.option("--stage", required=True, metavar="NAME", help="The stage that may start.")
-@why_option
-@state_option
-def approve(rollout: str | None, stage: str, why: str, state: Path) -> None:
-    """Record that you approve the start of a stage of ROLLOUT (default: the latest)."""
-    home = Home(state)
-    summary = home.find(rollout)
-    _require_open(summary)
-    plan = home.load_plan(summary)
-    names = [planned.name for planned in plan.stages]
-    if stage not in names:
-        raise UsageError(
-            f"no stage {stage!r} in rollout {summary.rollout}",
-            why=f"its stages are {', '.join(names)}",
-            hint=did_you_mean(stage, names),
-        )
-    who = operator_name()
-    folded = home.fold_rollout(plan, home.records(), home.readings(plan.rollout)).state
-    if names.index(stage) <= folded.stage_index:
-        raise Refused(f"stage {stage} of {summary.rollout} has started already")
-    event = e.StageApproved(stage, who, why)
-
-    def record() -> None:
-        home.record(plan, event, who)
-        Output().status(Status.OK, "approved", f"stage {stage} of {summary.rollout} by {who}")
-        Output().line("  next: `cryofw resume`")
-
-    tell_or_do(home, summary.rollout, event, record)
 
 
 @click.command()
@@ -68,9 +40,8 @@ def abort(
     rollout: str | None, why: str, yes: bool, keyring: Path, state: Path, as_json: bool
 ) -> None:
     """End ROLLOUT (default: the latest): start nothing more, revert what is not confirmed."""
-    who = operator_name()
-    event = e.AbortRequested(who, why)
-    _do(state, rollout, keyring, event, who, yes=yes, as_json=as_json)
+    event = e.AbortRequested("", why)
+    _do(state, rollout, keyring, event, yes=yes, as_json=as_json)
 
 
 @click.command()
@@ -84,9 +55,8 @@ def rollback(
     rollout: str | None, why: str, yes: bool, keyring: Path, state: Path, as_json: bool
 ) -> None:
     """Take every device of ROLLOUT (default: the latest) back to its last good firmware."""
-    who = operator_name()
-    event = e.RollbackRequested(who, why)
-    _do(state, rollout, keyring, event, who, yes=yes, as_json=as_json)
+    event = e.RollbackRequested("", why)
+    _do(state, rollout, keyring, event, yes=yes, as_json=as_json)
 
 
 @click.command()
@@ -100,17 +70,15 @@ def stop(rollout: str | None, why: str, keyring: Path, state: Path, as_json: boo
 
     Asks nothing. What is in a test boot is left to its lease, which reverts it, or is named.
     """
-    who = operator_name()
-    event = e.StopRequested(who, why)
-    _do(state, rollout, keyring, event, who, yes=True, as_json=as_json)
+    event = e.StopRequested(operator_name(), why)
+    _do(state, rollout, keyring, event, yes=True, as_json=as_json)
 
 
 def _do(
     state: Path,
     rollout: str | None,
     keyring: Path,
-    event: Event,
-    who: str,
+    event: _Asked,
     *,
     yes: bool,
     as_json: bool,
@@ -122,20 +90,32 @@ def _do(
     else:
         _require_open(summary)
 
+    verb = event.kind.removesuffix("-requested")
+    ask(f"{verb} {summary.rollout} of {summary.version}?", verb, yes=yes)
+    signed = _signed(home, summary, event)
+
     def act() -> None:
-        if isinstance(event, e.StopRequested):
-            stopped = home.stop(home.load_plan(summary), event, who)
+        if isinstance(signed, e.StopRequested):
+            stopped = home.stop(home.load_plan(summary), signed, signed.by)
             report(stopped, as_json=as_json)
             return
-        runner, _, _ = open_runner(state, summary.rollout, keyring, who, as_json=as_json)
+        runner, _, _ = open_runner(state, summary.rollout, keyring, signed.by, as_json=as_json)
         try:
-            runner.report(runner.go_on([event], ""))
+            runner.report(runner.go_on([signed], ""))
         except RolledBack:
             return  # that is what was asked for
 
-    verb = event.kind.removesuffix("-requested")
-    ask(f"{verb} {summary.rollout} of {summary.version}?", verb, yes=yes)
-    tell_or_do(home, summary.rollout, event, act)
+    tell_or_do(home, summary.rollout, signed, act)
+
+
+def _signed(home: Home, summary: RolloutSummary, event: _Asked) -> _Asked:
+    """Who asks for it, proven where a policy is in force; a stop is everybody's."""
+    if isinstance(event, e.StopRequested):
+        return event
+    subject = ABORT if isinstance(event, e.AbortRequested) else ROLLBACK
+    plan = home.load_plan(summary)
+    by = require_role(home, Role.ABORT, subject, plan=plan, why=event.why)
+    return replace(event, by=by.who, proof=by.proof)
 
 
 def _require_open(summary: RolloutSummary) -> None:

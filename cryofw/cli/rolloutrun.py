@@ -27,9 +27,10 @@ from cryofw.errors import (
 from cryofw.health import in_short
 from cryofw.rollout import Ending, Plan, RolloutState
 from cryofw.rollout import events as e
+from cryofw.rollout.story import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from cryofw.image import PublicKey
     from cryofw.rollout import Event, RolloutSummary
 
+    Proof = Mapping[str, object]
     Use = Callable[[Site], Coroutine[Any, Any, RolloutState]]
 
 
@@ -53,7 +55,14 @@ class Runner:
         self._view = RolloutView(plan, as_json=as_json)
         self._sign_journal()
         self._deployment = Deployment(
-            home, plan, keys, who, self._view.record, self._view.progress, self._view.watching
+            home,
+            plan,
+            keys,
+            who,
+            self._view.record,
+            self._view.progress,
+            self._view.watching,
+            _tell_refused,
         )
 
     def _sign_journal(self) -> None:
@@ -72,13 +81,23 @@ class Runner:
         except CryofwError as error:
             click.echo(f"the journal will not be signed: {error}", err=True)
 
-    def start(self, until: str, overrides: Sequence[Event] = ()) -> RolloutState:
-        """Start the plan's rollout, with the guards that a person passes over."""
-        return self._run(lambda site: self._deployment.start(site, until, overrides))
+    def start(
+        self, until: str, overrides: Sequence[Event] = (), proof: Proof | None = None
+    ) -> RolloutState:
+        """Start the plan's rollout, with the guards that a person passes over.
 
-    def go_on(self, events: Sequence[Event], until: str) -> RolloutState:
+        Args:
+            until: the last stage; empty: all.
+            overrides: those guards, as events.
+            proof: what the person signed, where a policy asks for it.
+        """
+        return self._run(lambda site: self._deployment.start(site, until, overrides, proof))
+
+    def go_on(
+        self, events: Sequence[Event], until: str, proof: Proof | None = None
+    ) -> RolloutState:
         """Continue it, with what was asked for meanwhile."""
-        all_events = [*events, e.RolloutResumed(until, self._who)]
+        all_events = [*events, e.RolloutResumed(until, self._who, proof or {})]
         return self._run(lambda site: self._deployment.go_on(site, all_events))
 
     def _run(self, use: Use) -> RolloutState:
@@ -110,6 +129,12 @@ class Runner:
             RolledBack, DeviceStuck, Refused, Paused: as it ended.
         """
         report(state, as_json=self._as_json)
+
+
+def _tell_refused(event: Event, error: CryofwError) -> None:
+    """Somebody asked a running rollout for what the policy does not let them."""
+    about = f"a request ({event.kind}) of {getattr(event, 'by', 'somebody')} was refused"
+    click.echo(printable(f"{about}: {error}"), err=True)
 
 
 def report(state: RolloutState, *, as_json: bool) -> None:

@@ -123,8 +123,13 @@ class Home:
         """The journal, locked for writing; raises as `Journal.open`."""
         return Journal.open(self.storage, clock=clock, who=who, signer=self.signer)
 
-    def authorization(self, plan: Plan, journal: Journal) -> Authorization | None:
+    def authorization(self, plan: Plan, journal: Journal | None = None) -> Authorization | None:
         """What holds acts in a rollout against its policy; None if it has none.
+
+        Args:
+            plan: of the rollout.
+            journal: if it is open here; else it is read, and nothing is believed about
+                journals that people saw.
 
         Raises:
             VerificationFailed: its policy is missing, or another one.
@@ -141,8 +146,8 @@ class Home:
             plan,
             policy,
             pinned.policy if pinned else None,
-            lambda head: extends_chain(self.storage, journal, head),
-            journal.records,
+            lambda head: journal is None or extends_chain(self.storage, journal, head),
+            journal.records if journal else self.records(),
         )
 
     def journal_home(self, devices: Iterable[PlannedDevice]) -> JournalHome:
