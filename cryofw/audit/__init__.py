@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cryofw.audit.approval_evidence import ApprovalEvidence
     from cryofw.audit.check import Check
     from cryofw.audit.device_claim import DeviceClaim, verify_device_proof
     from cryofw.audit.device_proof import attest_device, prove_device
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ApprovalEvidence",
     "AuditFailed",
     "AuditReport",
     "Check",
@@ -67,6 +69,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ApprovalEvidence": "approval_evidence",
     "AuditFailed": "verification",
     "AuditReport": "verification",
     "Check": "check",

@@ -163,7 +163,7 @@ def _told(record: Record, versions: Mapping[str, str]) -> StoryLine:
         f"{'' if name == 'why' else name + ': '}{tell_reason(str(record.fields[name]))}"
         for name in _REASONS
         if record.fields.get(name)
-    )
+    ) + _signed(record)
     return StoryLine(
         n=record.n,
         day=record.t[:10],
@@ -175,6 +175,18 @@ def _told(record: Record, versions: Mapping[str, str]) -> StoryLine:
         kind=record.kind,
         fields=record.fields,
     )
+
+
+def _signed(record: Record) -> tuple[str, ...]:
+    """With which key, and in which CI job, if that is known."""
+    proof = record.fields.get("proof")
+    if not isinstance(proof, dict) or not proof.get("key"):
+        return ()
+    job = proof.get("job")
+    where = ""
+    if isinstance(job, dict) and job:
+        where = f", in job {job.get('job_id')} of {job.get('project_path')}"
+    return (f"signed with {proof['key']}{where}",)
 
 
 class _Words(dict[str, object]):

@@ -61,11 +61,11 @@ def verify(
     """Check every record, the signatures, the order of events and the evidence.
 
     Held against each other: lines and tree head; signed and cosigned checkpoints; gates,
-    verdicts and approvals before what they allow; plans, raw readings and signed images by
-    their digests. Exit code 4 if anything was changed or breaks a rule; it names the first
-    record and byte that lie.
+    verdicts and approvals before what they allow; what people signed, against the policy of
+    their rollout; plans, raw readings and signed images by their digests. Exit code 4 if
+    anything was changed or breaks a rule; it names the first record and byte that lie.
     """
-    from cryofw.audit import ImageEvidence, verify_log
+    from cryofw.audit import ApprovalEvidence, ImageEvidence, verify_log
     from cryofw.journal import FileStorage
 
     trust = log_trust(keys, witness_keys, quorum, keyring)
@@ -75,19 +75,24 @@ def verify(
     if has_keyring(keyring):
         trusted |= trusted_image_keys((), keyring)
     images = ImageEvidence(storage, list(trusted.values())) if trusted else None
+    acts = ApprovalEvidence(storage)
     report = verify_log(
         storage,
         trust=trust,
         since=kept,
-        checks=[images] if images else [],
+        checks=[acts, *([images] if images else [])],
         processes=os.cpu_count() or 1,
     )
     verified_images = images.verified if images else None
+    foreign = images.foreign if images else 0
     output = Output()
     if as_json:
-        output.json(_as_json(report, verified_images))
+        output.json({**_as_json(report, verified_images), "signed_acts": acts.proven})
         return
     _render(output, report, trust, verified_images, len(kept))
+    if acts.proven:
+        note = f"{acts.proven}, each allowed by the policy of its rollout"
+        output.line(f"  signed acts {note}")
 
 
 def _as_json(report: AuditReport, images: int | None) -> dict[str, object]:

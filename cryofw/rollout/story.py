@@ -100,12 +100,12 @@ def _of_person(step: e.Event, _version: Callable[[str], str]) -> Line | None:
         case e.StageApproved():
             why = f": {step.why}" if step.why else ""
             return Line(Tone.GOOD, "approved", f"stage {step.stage} by {step.by}{why}")
-        case e.AbortRequested():
-            return Line(Tone.WARNING, "abort", _asked(step.by, step.why))
-        case e.RollbackRequested():
         case e.ApprovalVoided():
             what = f"of stage {step.stage} by {step.principal}: {step.why}"
             return Line(Tone.WARNING, "approval void", what)
+        case e.AbortRequested():
+            return Line(Tone.WARNING, "abort", _asked(step.by, step.why))
+        case e.RollbackRequested():
             return Line(Tone.WARNING, "rollback", _asked(step.by, step.why))
         case e.StopRequested():
             return Line(Tone.BAD, "STOP", _asked(step.by, step.why))
