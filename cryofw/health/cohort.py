@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryofw.health.blocks import shared_length
 from cryofw.health.controls import ControlGroup
-from cryofw.health.finding import MetricFinding, Shift, finding_of
+from cryofw.health.finding import MetricFinding, Shift
 from cryofw.health.grid import SampleGrid
 from cryofw.health.ledger import StreamKind
-from cryofw.health.rule import CohortRule, StreamRule
-from cryofw.health.shift import usable
-from cryofw.health.sight import Sight, stream_sight
+from cryofw.health.member import Member
+from cryofw.health.sight import typical_blindness
 from cryofw.health.stage_pool import StagePools
 from cryofw.health.stream import CalibrationStream
 
@@ -27,22 +25,8 @@ if TYPE_CHECKING:
 
     from cryofw.health.contract import MetricContract
     from cryofw.health.pool import Pool
-
-
-@dataclass(slots=True)
-class _Member:
-    """One device of the wave: its streams, and what waits for the controls.
-
-    `out`: it takes no part; nobody waits for its baseline.
-    """
-
-    streams: dict[str, CalibrationStream]
-    before: dict[str, dict[int, float]]
-    waiting: dict[str, deque[tuple[int, float]]]
-    last: int = -1
-    begun: int | None = None
-    out: bool = False
-    findings: list[MetricFinding] | None = None
+    from cryofw.health.rule import CohortRule
+    from cryofw.health.sight import Sight
 
 
 class Cohort:
@@ -87,9 +71,7 @@ class Cohort:
         self._grid = SampleGrid(self.rule.every_s)
         self.groups = self._control_groups()
         for member in self._members.values():
-            member.last = -1
-            for before in member.before.values():
-                before.clear()
+            member.restart()
 
     def void(self, why: str) -> None:
         """The baselines hold no more, and it is too late for new ones: nothing is judged by them.
@@ -132,36 +114,20 @@ class Cohort:
     def _seed(self, *names: str) -> bytes:
         return self.rule.seed + "/".join((self.rule.name, *names)).encode()
 
-    def _member(self, device: str) -> _Member:
+    def _member(self, device: str) -> Member:
         streams = self._streams(device, self.attempt)
-        return _Member(streams, {m: {} for m in streams}, {m: deque() for m in streams})
+        return Member(streams, {m: {} for m in streams}, {m: deque() for m in streams})
 
     def _streams(self, device: str, attempt: int) -> dict[str, CalibrationStream]:
+        rule = self.rule
         return {
             m.name: CalibrationStream(
-                self._stream_rule(device, m, attempt),
+                rule.stream_rule(device, m, attempt),
                 self._seed(str(attempt), device, m.name),
-                self.rule.controls,
+                rule.controls,
             )
-            for m in self.rule.metrics
+            for m in rule.metrics
         }
-
-    def _stream_rule(self, device: str, metric: MetricContract, attempt: int) -> StreamRule:
-        rule, ledger = self.rule, self.rule.ledger
-        golden = (rule.golden or {}).get((device, metric.name))
-        bounded = metric.limit is not None or golden is not None
-        return StreamRule(
-            metric,
-            rule.baseline_samples,
-            rule.min_samples,
-            rule.planned_samples,
-            ledger.threshold(StreamKind.SHIFT, attempt),
-            ledger.threshold(StreamKind.NOISE, attempt),
-            ledger.threshold(StreamKind.BOUND, attempt) if bounded else math.inf,
-            golden,
-            rule.beta,
-            rule.method,
-        )
 
     # --- samples ------------------------------------------------------------------------
 
@@ -186,19 +152,14 @@ class Cohort:
             self._take(device, member, slot, values)
         self._flush()
 
-    def _take(self, device: str, member: _Member, slot: int, values: Mapping[str, float]) -> None:
+    def _take(self, device: str, member: Member, slot: int, values: Mapping[str, float]) -> None:
         if slot <= member.last:
             return
         member.last = slot
         for group in self.groups.values():
             group.reach(slot)
         if not self._frozen:
-            for name, before in member.before.items():
-                value = values.get(name, math.nan)
-                if usable(value):
-                    before[slot] = value
-                    if len(before) > 2 * self.rule.baseline_samples:
-                        del before[next(iter(before))]
+            member.keep(slot, values, 2 * self.rule.baseline_samples)
         elif member.begun is not None and slot > member.begun:
             for name, waiting in member.waiting.items():
                 value = values.get(name, math.nan)
@@ -228,10 +189,9 @@ class Cohort:
                 self._leave_pools()
 
     def _feed(
-        self, device: str, member: _Member, metric: str, slot: int, value: float, raw: float
+        self, device: str, member: Member, metric: str, slot: int, value: float, raw: float
     ) -> None:
-        member.streams[metric].observe(slot, value, raw)
-        member.findings = None
+        member.observe(metric, slot, value, raw)
         assert member.begun is not None
         self._pools.observe(device, metric, slot - member.begun - 1, value)
 
@@ -271,18 +231,12 @@ class Cohort:
             taking_part = [b for d, b in baselines.items() if not self._members[d].out]
             self._shared[name] = shared_length([list(b.values()) for b in taking_part])
             for device, before in baselines.items():
-                self._members[device].before[name] = before
-                self._arm(self._members[device].streams[name], before, self._shared[name])
+                self._members[device].arm(name, before, self._shared[name])
         for device, member in self._members.items():
             if not member.out and self.has_baseline(device):
                 self._pools.enrol(device, member.before, self._shared)
             else:
                 self._pools.drop(device)
-
-    def _arm(self, stream: CalibrationStream, before: Mapping[int, float], shared: int) -> None:
-        for slot, value in before.items():
-            stream.baseline(slot, value)
-        stream.freeze(shared)
 
     def _difference(self, before: Mapping[int, float], metric: MetricContract) -> dict[int, float]:
         group = self.groups.get(metric.name)
@@ -310,11 +264,7 @@ class Cohort:
         self.freeze()
         self.drop(device)
         member = self._members[device]
-        member.out, member.findings, member.begun = False, None, None
-        member.streams = self._streams(device, attempt)
-        for name, stream in member.streams.items():
-            member.waiting[name].clear()
-            self._arm(stream, member.before[name], self._shared[name])
+        member.renew(self._streams(device, attempt), self._shared)
 
     # --- what it says -------------------------------------------------------------------
 
@@ -324,10 +274,7 @@ class Cohort:
 
     def look(self, device: str) -> None:
         """The soak of `device` is complete: take the planned look, if one is due."""
-        member = self._members[device]
-        for stream in member.streams.values():
-            stream.look()
-        member.findings = None
+        self._members[device].look()
 
     def findings(self, device: str, *, soaked: bool = False) -> list[MetricFinding]:
         """What the metrics of `device` say; pools of the stage only when they found something.
@@ -339,10 +286,8 @@ class Cohort:
         if soaked:
             self.look(device)
         member = self._members[device]
-        if member.findings is None:
-            member.findings = [finding_of(stream) for stream in member.streams.values()]
         found = []
-        for finding in member.findings:
+        for finding in member.own_findings():
             # The absolute bound is compared with nobody.
             absolute = member.streams[finding.metric].regressed == "bound"
             found.append(finding if absolute else self._under_controls(finding.metric, finding))
@@ -361,23 +306,15 @@ class Cohort:
         found = []
         for name, (sight, deviation) in self.sights(device).items():
             metric = self._members[device].streams[name].rule.metric
-            found.append(self._blindness(metric) or sight.inconclusive(metric, deviation))
+            taking_part = [m.sight(name) for m in self._members.values() if not m.out]
+            blind = typical_blindness(metric, taking_part)
+            found.append(blind or sight.inconclusive(metric, deviation))
         return "; ".join(why for why in found if why)
-
-    def _blindness(self, metric: MetricContract) -> str:
-        """Why the typical device of the cohort sees too little."""
-        taking_part = [m for m in self._members.values() if not m.out]
-        seen = [stream_sight(member.streams[metric.name]) for member in taking_part]
-        shifts = ((s.smallest_shift(metric, sd), s, sd) for s, sd in seen)
-        ranked = sorted(shifts, key=lambda one: math.inf if one[0] is None else one[0])
-        if not ranked:
-            return ""
-        _, sight, deviation = ranked[(len(ranked) - 1) // 2]
-        return sight.blindness(metric, deviation)
 
     def sights(self, device: str) -> Mapping[str, tuple[Sight, float]]:
         """Metric name to what its stream sees, and its deviation in the metric's unit."""
-        return {name: stream_sight(s) for name, s in self._members[device].streams.items()}
+        member = self._members[device]
+        return {name: member.sight(name) for name in member.streams}
 
     def _under_controls(self, metric: str, finding: MetricFinding) -> MetricFinding:
         """A group that left its own baseline proves nothing, neither good nor bad."""

@@ -84,6 +84,24 @@ class CohortRule:
     beta: float = BETA
     method: Method = Method.RANKS
 
+    def stream_rule(self, device: str, metric: MetricContract, attempt: int) -> StreamRule:
+        """What is frozen about the stream of one metric of a device, at an attempt from 1."""
+        golden = (self.golden or {}).get((device, metric.name))
+        bounded = metric.limit is not None or golden is not None
+        ledger = self.ledger
+        return StreamRule(
+            metric,
+            self.baseline_samples,
+            self.min_samples,
+            self.planned_samples,
+            ledger.threshold(StreamKind.SHIFT, attempt),
+            ledger.threshold(StreamKind.NOISE, attempt),
+            ledger.threshold(StreamKind.BOUND, attempt) if bounded else math.inf,
+            golden,
+            self.beta,
+            self.method,
+        )
+
     def streams(self) -> list[StreamKind]:
         """One entry for each stream of the wave, for the ledger."""
         return wave_streams(len(self.devices), self.metrics, golden=bool(self.golden))

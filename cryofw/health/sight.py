@@ -21,7 +21,7 @@ from cryofw.health.tiebreak import TieBreaker
 from cryofw.health.wager import Wager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from cryofw.health.contract import MetricContract
     from cryofw.health.stream import CalibrationStream
@@ -149,6 +149,21 @@ def stream_sight(stream: CalibrationStream) -> tuple[Sight, float]:
     finds = _finds(len(blocks), after, rule.shift_threshold)
     clears = _clears(len(blocks), after, rule.beta)
     return Sight(finds, clears, shift.length, len(blocks), after), deviation
+
+
+def typical_blindness(metric: MetricContract, seen: Sequence[tuple[Sight, float]]) -> str:
+    """Why the middle one of several devices would not find `reject`; empty if it would.
+
+    Args:
+        metric: the contract.
+        seen: of each device, what its stream sees and the deviation that this is in.
+    """
+    shifts = ((s.smallest_shift(metric, sd), s, sd) for s, sd in seen)
+    ranked = sorted(shifts, key=lambda one: math.inf if one[0] is None else one[0])
+    if not ranked:
+        return ""
+    _, middle, deviation = ranked[(len(ranked) - 1) // 2]
+    return middle.blindness(metric, deviation)
 
 
 @lru_cache(maxsize=64)
