@@ -81,9 +81,9 @@ class RolloutState(
     unsettled: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.approvals = Approvals(self.plan)
         new, ledger, beats = self.plan.release.hash, ledger_of(self.plan), beats_planned(self.plan)
         self.devices = {
-        self.approvals = Approvals(self.plan)
             name: DeviceProgress(planned, new, ledger, beats.get(name, 2))
             for name, planned in self.plan.devices.items()
         }
