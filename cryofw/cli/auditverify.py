@@ -84,7 +84,6 @@ def verify(
         processes=os.cpu_count() or 1,
     )
     verified_images = images.verified if images else None
-    foreign = images.foreign if images else 0
     output = Output()
     if as_json:
         output.json({**_as_json(report, verified_images), "signed_acts": acts.proven})
