@@ -84,11 +84,16 @@ def verify(
         processes=os.cpu_count() or 1,
     )
     verified_images = images.verified if images else None
+    foreign = images.foreign if images else 0
     output = Output()
     if as_json:
-        output.json({**_as_json(report, verified_images), "signed_acts": acts.proven})
+        beside = {"foreign_images": foreign, "signed_acts": acts.proven}
+        output.json({**_as_json(report, verified_images), **beside})
         return
     _render(output, report, trust, verified_images, len(kept))
+    if foreign:
+        note = f"images that no trusted key vouches for, adopted as ways back: {foreign}"
+        output.status(Status.NOTHING, "adopted", note)
     if acts.proven:
         note = f"{acts.proven}, each allowed by the policy of its rollout"
         output.line(f"  signed acts {note}")

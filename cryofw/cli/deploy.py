@@ -28,6 +28,7 @@ from cryofw.cli.policydesk import (
     sign_overrides,
     under_policy,
 )
+from cryofw.cli.rangechoice import NO_RANGES, Ranges, range_options, read_ranges
 from cryofw.cli.releasechoice import (
     ChosenFirmware,
     choose_firmware,
@@ -118,6 +119,7 @@ def planning_options(command: Callable[..., None]) -> Callable[..., None]:
         no_reset_option,
         no_way_back_option,
         last_good_option,
+        range_options,
         coefficients_option,
         fleet_option,
     ):
@@ -133,6 +135,7 @@ def prepare(
     last_good: tuple[Path, ...],
     overrides: dict[str, tuple[str, ...]],
     coefficients: Coefficients | None = None,
+    ranges: Ranges = NO_RANGES,
 ) -> Plan:
     """Verify, survey the devices, and plan; nothing is changed on any device.
 
@@ -140,6 +143,7 @@ def prepare(
         PlanRefused: with every reason why not.
     """
     _require_devices(fleet, overrides)
+    bounds = ranges.with_record(chosen.record)
     follow_policy(home, chosen.client)
     if chosen.origin is not None and chosen.origin.rolls_back:
         # Who released it said so, with the key of the board; the counter still has its say.
@@ -151,13 +155,15 @@ def prepare(
     store = home.image_store(keys)
     release, *_ = [store.add(data) for data in images]
     ports = [controller.port for controller in fleet.controllers]
-    running = run_on_site(home.directory, ports, lambda site: survey(site, fleet.controllers))
+    history = home.history()
+    register, asked = history.register, fleet.controllers
+    running = run_on_site(home.directory, ports, lambda site: survey(site, asked, register))
     hashes = sorted({answer.hash for answer in running.values() if answer.hash})
     known = store.known(hashes)
     for data in chosen.way_back([each for each in hashes if each not in known], keys):
         store.add(data)
     known = store.known(hashes)
-    quarantined = {name: q.why for name, q in home.history().quarantine.items()}
+    quarantined = {name: q.why for name, q in history.quarantine.items()}
     wish = Wish(
         release=release,
         requester=requester_name(home),
@@ -166,8 +172,10 @@ def prepare(
         overrides={kind: names for kind, names in overrides.items() if names},
         origin=chosen.origin,
         coefficients=coefficients,
+        from_versions=bounds.from_versions,
+        host_versions=bounds.host,
     )
-    return under_policy(home, make_plan(fleet, wish, running, known, quarantined))
+    return under_policy(home, make_plan(fleet, wish, running, known, quarantined, register))
 
 
 def _require_devices(fleet: Fleet, overrides: dict[str, tuple[str, ...]]) -> None:
@@ -205,6 +213,8 @@ def plan(
     no_way_back: tuple[str, ...],
     no_reset_path: tuple[str, ...],
     downgrade: bool,
+    from_versions: str,
+    host: str,
     keyring: Path,
     state: Path,
     force: bool,
@@ -226,13 +236,14 @@ def plan(
         raise UsageError("give an IMAGE or --release VERSION")
     if output is not None:
         refuse_existing(output, force=force)
+    ranges = read_ranges(from_versions, host)
     keys = list(trusted_image_keys((), keyring).values())
     home, fleet = Home(state), load_fleet(fleet_path)
     given = read_coefficients(coefficients_path)
     chosen = choose_firmware(home, keys, image, wish, boards_of(fleet))
     coefficients = chosen.coefficients(given)
     overrides = _overrides(no_way_back, no_reset_path, downgrade)
-    made = prepare(home, chosen, keys, fleet, last_good, overrides, coefficients)
+    made = prepare(home, chosen, keys, fleet, last_good, overrides, coefficients, ranges)
     if output is not None:
         write_file(output, made.canonical, force=force)
     if as_json:
@@ -283,6 +294,8 @@ def deploy(
     no_way_back: tuple[str, ...],
     no_reset_path: tuple[str, ...],
     downgrade: bool,
+    from_versions: str,
+    host: str,
     override_experiment: tuple[str, ...],
     override_error_budget: bool,
     why: str,
@@ -305,6 +318,7 @@ def deploy(
         raise UsageError("give an IMAGE or --plan FILE or --release VERSION")
     home = Home(state)
     keys = list(trusted_image_keys((), keyring).values())
+    ranges = read_ranges(from_versions, host, has_plan=plan_path is not None)
     if plan_path is not None and coefficients_path is not None:
         raise UsageError("a plan holds its coefficients", hint="make a new plan with them")
     if plan_path is not None:
@@ -324,7 +338,7 @@ def deploy(
             assert fleet is not None
             coefficients = chosen.coefficients(read_coefficients(coefficients_path))
             overrides = _overrides(no_way_back, no_reset_path, downgrade)
-            made = prepare(home, chosen, keys, fleet, last_good, overrides, coefficients)
+            made = prepare(home, chosen, keys, fleet, last_good, overrides, coefficients, ranges)
     _check_stage(made, stage)
     passed_over = guard_overrides(made, override_experiment, why, budget=override_error_budget)
     history = home.history()
@@ -407,7 +421,7 @@ def _load_images(home: Home, keys: list[PublicKey], made: Plan) -> None:
     store.load(made.release.hash)
     for device in made.devices.values():
         if device.last_good is not None:
-            store.load(device.last_good.hash)
+            store.load_way_back(device.last_good.hash)
 
 
 def _check_stage(made: Plan, stage: str) -> None:

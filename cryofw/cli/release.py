@@ -53,6 +53,9 @@ for _command in (init, rotate, refresh, sign, publish):
 @click.option("--again", metavar="RELEASE", help="Release this one again instead: a rollback.")
 @click.option("--host", default="", help="Versions of cryofw that may deploy it: '>=0.1, <2'.")
 @click.option(
+    "--from-versions", default="", help="Versions that a device may run before it: '>=1.0, <2'."
+)
+@click.option(
     "--commit", default="", envvar="CI_COMMIT_SHA", show_envvar=True, help="Source commit."
 )
 @click.option("--sbom", type=PATH, help="CycloneDX or SPDX JSON, published beside it.")
@@ -69,6 +72,7 @@ def add(
     image: Path | None,
     again: str | None,
     host: str,
+    from_versions: str,
     commit: str,
     sbom: Path | None,
     provenance: Path | None,
@@ -98,6 +102,7 @@ def add(
     said = Announcement(
         operator_name(), why, host, commit, note,
         {kind: read_file(path, kind) for kind, path in documents.items() if path is not None},
+        from_versions,
     )  # fmt: skip
     with opened(repo) as repository:
         if image is not None:

@@ -80,6 +80,10 @@ def show_plan(output: Output, plan: Plan, foresight: Foresight, *, evidence: boo
     output.line(f"Plan {plan.rollout} for lab {plan.lab}")
     output.line(f"  release  {release.version}  {release.hash[:16]}  {release.size} bytes")
     output.line(f"  counter  {counter}   board {release.board or 'any'}")
+    if plan.from_versions:
+        output.line(f"  from     versions {plan.from_versions}")
+    if plan.host_versions:
+        output.line(f"  host     cryofw {plan.host_versions}")
     _show_origin(output, plan)
     show_outlook(output, plan, foresight)
     output.line()
@@ -136,6 +140,10 @@ def _show_risks(output: Output, plan: Plan, foresight: Foresight) -> None:
             "and verified, is restored on every device"
         )
         output.hanging("Way back ", what, 9)
+    foreign = [d.name for d in devices if d.last_good is not None and not d.last_good.key_hash]
+    if foreign:
+        what = f"back to an adopted foreign image, known by its hash: {' '.join(foreign)}"
+        output.status(Status.WARNING, "risk", what)
     no_reset = [d.name for d in devices if not (d.connection.watchdog or d.connection.power_hook)]
     if no_reset:
         output.status(Status.WARNING, "risk", f"no reset path: {' '.join(no_reset)}")

@@ -7,14 +7,16 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryofw import __version__
 from cryofw.device import DeviceSilent, DeviceUnreachable
 from cryofw.engine.approval_box import ApprovalBox
 from cryofw.engine.calibration_command import calibration_commands
 from cryofw.engine.coefficient_command import coefficient_commands
 from cryofw.engine.cryostat_eyes import CryostatEyes, open_plan_telemetry, require_budgets
 from cryofw.engine.engine import Engine
-from cryofw.engine.hands import DeviceHands
+from cryofw.engine.hands import DeviceHands, wrong_serial
 from cryofw.engine.lab_metrics import LabMetrics
+from cryofw.engine.lab_standing import require_as_registered, require_free_to_go_back
 from cryofw.engine.lease_keeper import LeaseKeeper
 from cryofw.engine.policy_store import PolicyStore, require_in_force
 from cryofw.engine.request_box import AdmittedRequests
@@ -22,6 +24,7 @@ from cryofw.engine.site import unwrap
 from cryofw.errors import CryofwError, Refused
 from cryofw.rollout import DeviceState, Rollout, Running, connection_of
 from cryofw.rollout import events as e
+from cryofw.rollout.lab_planner import require_host
 from cryofw.rollout.signed_act import TAKES_BACK
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from cryofw.image import PublicKey
     from cryofw.journal import Record
     from cryofw.rollout import Event, Plan, RolloutState, Step
+    from cryofw.rollout.register import DeviceRegister
 
 _AT_ONCE = 64
 _ON_TRIAL = (DeviceState.WATCHED, DeviceState.HELD, DeviceState.FROZEN)
@@ -93,24 +97,30 @@ def _why_frozen(state: RolloutState, cryostat: str) -> str:
     return guard.frozen if guard is not None else ""
 
 
-async def survey(site: Site, controllers: Iterable[Controller]) -> dict[str, Running]:
-    """Ask every controller who it is and what it runs; nothing is changed."""
+async def survey(
+    site: Site, controllers: Iterable[Controller], register: DeviceRegister | None = None
+) -> dict[str, Running]:
+    """Ask every controller who it is and what it runs; nothing is changed.
+
+    Args:
+        register: whose hardware was adopted; another one is then refused, as with fleet.yaml's.
+    """
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(controller: Controller) -> tuple[str, Running]:
         async with gate:
-            return controller.name, await _ask(site, controller)
+            return controller.name, await _ask(site, controller, register)
 
     async with asyncio.TaskGroup() as tasks:
         asked = [tasks.create_task(ask(controller)) for controller in controllers]
     return dict(task.result() for task in asked)
 
 
-async def _ask(site: Site, controller: Controller) -> Running:
+async def _ask(site: Site, controller: Controller, register: DeviceRegister | None) -> Running:
     connection = connection_of(controller)
-    driver = site.driver(
-        controller.name, connection, hw=controller.hw or "", board=controller.board
-    )
+    hw = controller.hw or (register.pinned_hw(controller.name) if register else "")
+    serial = register.pinned_serial(controller.name) if register else ""
+    driver = site.driver(controller.name, connection, hw=hw, board=controller.board)
     try:
         report = await driver.check(0)
     except (DeviceSilent, DeviceUnreachable) as error:
@@ -122,14 +132,17 @@ async def _ask(site: Site, controller: Controller) -> Running:
     seen = report.observation
     if not seen.active_hash:
         return Running(why="it does not tell which image it runs", refused=True)
+    problems = [*wrong_serial(report.identity.serial_number, serial), *report.problems]
     return Running(
         hash=seen.active_hash or "",
         version=seen.active.version if seen.active else "",
         hw=report.identity.hw,
         slot_size=report.room,
         watchdog=report.identity.watchdog,
-        why="; ".join(report.problems),
-        refused=bool(report.problems),
+        why="; ".join(problems),
+        refused=bool(problems),
+        board=report.identity.board,
+        serial=report.identity.serial_number,
     )
 
 
@@ -212,12 +225,16 @@ class Deployment:
             journal.on_commit = remembered.remember
             if fresh:
                 self._require_no_other()
+                require_host(self.plan, __version__)
+                require_as_registered(self.plan, self.home.history().register)
                 require_in_force(self.plan, PolicyStore(self.home.storage).pinned())
             readings = self.home.readings(self.plan.rollout)
             rollout = self.home.fold_rollout(self.plan, journal.records, readings)
             if not fresh:
                 _require_started(self.plan.rollout, journal.records)
                 _require_open(rollout.state, events)
+                if any(isinstance(event, e.RollbackRequested) for event in events):
+                    require_free_to_go_back(rollout.state, self.home.history().register)
             telemetry = open_plan_telemetry(self.plan, site)
             if fresh and telemetry is not None:
                 first, *overrides = events
@@ -298,7 +315,7 @@ class Deployment:
         store.load(self.plan.release.hash)
         for planned in self.plan.devices.values():
             if planned.last_good is not None:
-                store.load(planned.last_good.hash)
+                store.load_way_back(planned.last_good.hash)
 
     def _note(self, event: Event) -> None:
         assert self._engine is not None

@@ -37,6 +37,13 @@ if TYPE_CHECKING:
 _NO_ANSWER = (DeviceSilent, DeviceUnreachable)
 
 
+def wrong_serial(answered: str, adopted: str) -> list[str]:
+    """Why a device is not the one that was adopted, by its serial number; nothing if it is."""
+    if not adopted or answered == adopted:
+        return []
+    return [f"its serial number is {answered or 'not told'}, it was adopted with {adopted}"]
+
+
 class _FrozenMeanwhile(Exception):  # never leaves this module
     """The cryostat froze between two packets of an upload."""
 
@@ -201,6 +208,9 @@ class DeviceHands:
         running = seen.active_hash or ""
         if not running:
             return e.DeviceRefused(name, "it does not tell which image it runs", "see its log")
+        if another := wrong_serial(report.identity.serial_number, planned.serial):
+            hint = f"was it replaced? `cryofw adopt {name} --replace --why TEXT`"
+            return e.DeviceRefused(name, another[0], hint)
         skipped = running == self._plan.release.hash and seen.settled
         torn = await self._coefficients.problem(planned, driver, running if skipped else "")
         if skipped and not torn:
@@ -274,7 +284,7 @@ class DeviceHands:
         if planned.last_good is not None:
             # Without the file the other slot may still hold the image.
             with contextlib.suppress(VerificationFailed):
-                data = self._store.load(planned.last_good.hash)
+                data = self._store.load_way_back(planned.last_good.hash)
         try:
             async with self._leases.hold(planned.name, self._finder(planned)):
                 how = await bring_back(command.hash, driver, data)

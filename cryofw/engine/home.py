@@ -207,8 +207,12 @@ class Home:
         return records
 
     def image_store(self, keys: Sequence[PublicKey]) -> ImageStore:
-        """The images, verified with `keys`."""
-        return ImageStore(self.storage, keys)
+        """The images, verified with `keys`; a way back may also be one that was adopted."""
+
+        def adopted() -> dict[str, str]:
+            return self.history().register.foreign_files()
+
+        return ImageStore(self.storage, keys, adopted)
 
     def readings(self, rollout: str) -> ReadingLog:
         """The raw readings of a rollout."""

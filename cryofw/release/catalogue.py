@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from cryofw.errors import BadInput, Refused, UsageError
 from cryofw.release.coefficients import parse_coefficients
 from cryofw.release.errors import ReleaseRefused
-from cryofw.release.host_range import HostRange
 from cryofw.release.record import (
     Attachment,
     ReleaseRecord,
@@ -20,6 +19,7 @@ from cryofw.release.record import (
     record_from_custom,
 )
 from cryofw.release.role import TARGETS
+from cryofw.release.version_range import VersionRange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,8 @@ class Announcement:
 
     Attributes:
         by: who releases it; why: what they say about it.
-        host: range of versions of cryofw; commit: of the source.
+        host: range of versions of cryofw; from_versions: of the firmware that it may follow.
+        commit: of the source.
         checkpoint: signed note of a journal.
         documents: `sbom` (CycloneDX or SPDX), `provenance` (in-toto, or its DSSE envelope) and
             `coefficients` (cryofw.coefficients/v1).
@@ -53,6 +54,7 @@ class Announcement:
     commit: str = ""
     checkpoint: str = ""
     documents: Mapping[str, bytes] | None = None
+    from_versions: str = ""
 
 
 def records_of(targets: Targets) -> dict[str, ReleaseRecord]:
@@ -86,7 +88,8 @@ def add_release(
             "the image does not say which board it is for",
             hint="sign it with --board; the key of that board then releases it",
         )
-    HostRange.parse(said.host)
+    VersionRange.parse(said.host)
+    VersionRange.parse(said.from_versions)
     targets = repository.draft_targets(firmware.board)
     records = records_of(targets)
     _require_new_version(records.get(firmware.version), firmware)
@@ -102,6 +105,7 @@ def add_release(
         by=said.by,
         why=said.why,
         checkpoint=said.checkpoint,
+        from_versions=said.from_versions,
     )
     attachments: dict[str, Attachment] = {}
     for kind, document in (said.documents or {}).items():
@@ -169,6 +173,7 @@ def release_again(
         why=said.why,
         rolls_back=before.version,
         checkpoint=said.checkpoint,
+        from_versions=said.from_versions,  # what it may come from is said anew: it goes back
     )
     _set_custom(targets.targets[record.path], again)
     repository.stage(product, targets)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from cryofw.errors import CryofwError
 from cryofw.image import Version
 from cryofw.release.errors import ReleaseInvalid, ReleaseRefused
-from cryofw.release.host_range import HostRange
 from cryofw.release.role import is_product
+from cryofw.release.version_range import VersionRange
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,9 @@ SCHEMA = "cryofw.release/v1"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _LONGEST = 4096
+_TEXTS = (
+    "host", "from_versions", "commit", "released", "by", "why", "rolls_back", "checkpoint",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class ReleaseRecord:
         number: counts the releases of the product; the highest that is not revoked is the latest.
         hash: hex hash of the image, as a device reports it.
         security_counter: None if the image carries none.
-        host: which versions of cryofw may roll it out.
+        host: which versions of cryofw may roll it out; from_versions: which versions of the
+            firmware it may follow. Empty: all.
         released: RFC 3339 time; by: who released it; why: what they said about it.
         rolls_back: version that this release takes back; empty for one that goes forward.
         checkpoint: signed note of a journal, whose state the release so bears witness of.
@@ -77,6 +81,7 @@ class ReleaseRecord:
     provenance: Attachment | None = None
     coefficients: Attachment | None = None
     revoked: Revocation | None = None
+    from_versions: str = ""
 
     @property
     def path(self) -> str:
@@ -105,7 +110,7 @@ class ReleaseRecord:
                 why=f"by {self.revoked.by} at {self.revoked.at}: {self.revoked.why}",
                 hint="`cryofw release list` shows the others",
             )
-        if not HostRange.parse(self.host).has(host_version):
+        if not VersionRange.parse(self.host).has(host_version):
             raise ReleaseRefused(
                 f"the release {self.name} is not for this cryofw",
                 why=f"it needs host software {self.host}, this is cryofw {host_version}",
@@ -169,10 +174,7 @@ def record_from_custom(path: str, custom: object) -> ReleaseRecord:
             if "security_counter" in custom
             else None
         ),
-        **{
-            name: _text(path, custom, name, needed=False)
-            for name in ("host", "commit", "released", "by", "why", "rolls_back", "checkpoint")
-        },
+        **{name: _text(path, custom, name, needed=False) for name in _TEXTS},
         sbom=_attachment(path, custom, "sbom"),
         provenance=_attachment(path, custom, "provenance"),
         coefficients=_attachment(path, custom, "coefficients"),
@@ -193,7 +195,8 @@ def _check(path: str, record: ReleaseRecord) -> None:
         raise _invalid(path, f"{record.product[:40]!r} cannot be a product")
     try:
         version = str(Version.parse(record.version))
-        HostRange.parse(record.host)
+        VersionRange.parse(record.host)
+        VersionRange.parse(record.from_versions)
     except CryofwError as error:
         raise _invalid(path, str(error)) from error
     if version != record.version or record.path != path:

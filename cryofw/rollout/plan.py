@@ -58,6 +58,7 @@ class PlannedDevice:
         last_good: the verified image behind that hash; None means no way back after confirm.
         way_back: whether `last_good` would still boot after the new firmware was confirmed.
         lease_ttl_s: seconds after which an abandoned test boot reverts by itself.
+        serial: serial number that it was adopted with, and must have; empty: any.
         sources: metric to its source, for each that the lab measures and not the device.
         coefficients: what the release brings to it, by name of the setting.
         coefficient_command: writes them; empty: its SMP settings group does.
@@ -81,6 +82,7 @@ class PlannedDevice:
     coefficients: Mapping[str, Coefficient] = field(default_factory=dict)
     coefficient_command: tuple[str, ...] = ()
     recalibration: Recalibration = field(default_factory=Recalibration)
+    serial: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,9 @@ class Plan:
         coefficients_digest: hex SHA-256 of the file of coefficients; empty if there is none.
         origin: the release repository that vouched for the image; None for a plain file.
         policy: who may do what in this rollout; None: acts are recorded, not signed.
-        excluded: device name to the reason it takes no part (quarantined).
+        excluded: device name to the reason it takes no part (quarantined, pinned).
+        from_versions: range of versions that a device may run before; empty: all.
+        host_versions: range of versions of cryofw that may run the plan; empty: all.
         overrides: kind of override to the device names an operator accepted it for.
         nonce: hex, so that the same wish on another day is another plan.
     """
@@ -156,6 +160,8 @@ class Plan:
     ledger: AlphaLedger | None = None
     coefficients_digest: str = ""
     policy: PlannedPolicy | None = None
+    from_versions: str = ""
+    host_versions: str = ""
     schema: str = SCHEMA
 
     @cached_property

@@ -10,13 +10,23 @@ from dataclasses import dataclass, field
 from string import Template
 from typing import TYPE_CHECKING
 
+from cryofw import __version__
 from cryofw.errors import Refused
 from cryofw.fleet import CalibrationTest
 from cryofw.health import EvidenceContract, Method, MetricContract, Worse
 from cryofw.image import Version
 from cryofw.rollout.coefficient_planner import coefficient_objections
 from cryofw.rollout.guard_planner import contracts_of, lab_sources, prometheus_of, with_holdback
+from cryofw.rollout.lab_planner import (
+    counter_objections,
+    host_objections,
+    identity_objections,
+    left_out,
+    no_file_words,
+    range_objections,
+)
 from cryofw.rollout.plan import Connection, Plan, PlannedDevice, PlannedStage
+from cryofw.rollout.register import DeviceRegister
 from cryofw.rollout.streams import blind_spots, open_ledger
 
 if TYPE_CHECKING:
@@ -67,6 +77,8 @@ class Wish:
         created: RFC 3339 time; nonce: hex from the injected generator.
         origin: the repository that the release was taken from; None for a file.
         coefficients: what the release brings besides; None if nothing.
+        from_versions: range of versions that the release may come from; empty: all.
+        host_versions: range of versions of cryofw that may roll it out; host: this one's.
     """
 
     release: Firmware
@@ -76,6 +88,9 @@ class Wish:
     overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     origin: ReleaseOrigin | None = None
     coefficients: Coefficients | None = None
+    from_versions: str = ""
+    host_versions: str = ""
+    host: str = __version__
 
     def accepts(self, kind: str, device: str) -> bool:
         """The person accepted this risk for this device, by name."""
@@ -110,6 +125,7 @@ def make_plan(
     running: Mapping[str, Running],
     known: Mapping[str, Firmware],
     quarantined: Mapping[str, str],
+    register: DeviceRegister | None = None,
 ) -> Plan:
     """The plan.
 
@@ -119,19 +135,22 @@ def make_plan(
         running: device name to what it answered.
         known: image hash to the verified image at hand.
         quarantined: device name to the reason it is in quarantine.
+        register: who was adopted, replaced and pinned; None: nobody.
 
     Raises:
         PlanRefused: with every reason at once.
     """
-    reasons: list[str] = []
+    register = register or DeviceRegister()
+    excluded = left_out(fleet, quarantined, register, wish.release.version)
+    reasons = host_objections(wish)
     devices: dict[str, PlannedDevice] = {}
     for stage in fleet.stages:
         for controller in fleet.stage_controllers(stage):
-            if controller.name in quarantined:
+            if controller.name in excluded:
                 continue
             answer = running.get(controller.name, Running(why="was not asked"))
-            device = _device(controller, stage, wish, answer, known)
-            reasons += _objections(device, controller, wish, answer)
+            device = _device(controller, stage, wish, answer, known, register)
+            reasons += _objections(device, controller, wish, answer, register)
             devices[device.name] = device
     stages = tuple(_stage(fleet, stage, devices) for stage in fleet.stages)
     reasons += [f"stage {s.name} has no device left" for s in stages if not s.devices]
@@ -160,7 +179,9 @@ def make_plan(
         requester=wish.requester,
         created=wish.created,
         nonce=wish.nonce,
-        excluded=_left_out(fleet, quarantined),
+        excluded=excluded,
+        from_versions=wish.from_versions,
+        host_versions=wish.host_versions,
         overrides=dict(wish.overrides),
     )
 
@@ -168,16 +189,6 @@ def make_plan(
 def _false_rollback(fleet: Fleet, devices: Mapping[str, PlannedDevice]) -> float:
     """One alpha for the whole rollout: where controllers ask for several, the strictest."""
     return min(fleet.by_name[name].calibration.false_rollback for name in devices)
-
-
-def _left_out(fleet: Fleet, quarantined: Mapping[str, str]) -> dict[str, str]:
-    """Who takes no part, and why."""
-    staged = {c.name for stage in fleet.stages for c in fleet.stage_controllers(stage)}
-    left = {n: f"in quarantine: {why}" for n, why in quarantined.items() if n in fleet.by_name}
-    for controller in fleet.controllers:
-        if controller.name not in staged:
-            left[controller.name] = f"no stage has {controller.cryostat} among its targets"
-    return left
 
 
 def _hint(reasons: Sequence[str]) -> str:
@@ -188,6 +199,10 @@ def _hint(reasons: Sequence[str]) -> str:
         )
     if any("reset path" in reason for reason in reasons):
         return "set `reset:` in fleet.yaml, or accept the risk with --no-reset-path DEVICE"
+    if any(" may come from " in reason for reason in reasons):
+        return "deploy a version in between first, or leave devices out with `cryofw pin`"
+    if any("needs cryofw" in reason for reason in reasons):
+        return "install a cryofw of that range, or deploy another release"
     return "see each reason above"
 
 
@@ -197,6 +212,7 @@ def _device(
     wish: Wish,
     answer: Running,
     known: Mapping[str, Firmware],
+    register: DeviceRegister,
 ) -> PlannedDevice:
     last_good = known.get(answer.hash) if answer.hash else None
     return PlannedDevice(
@@ -204,7 +220,8 @@ def _device(
         cryostat=controller.cryostat,
         stage=stage.name,
         connection=connection_of(controller),
-        hw=controller.hw or answer.hw,
+        hw=controller.hw or register.pinned_hw(controller.name) or answer.hw,
+        serial=register.pinned_serial(controller.name),
         board=controller.board,
         running_hash=answer.hash,
         running_version=answer.version,
@@ -280,11 +297,15 @@ def _bound(metric: Metric) -> float | None:
 
 
 def _objections(
-    device: PlannedDevice, controller: Controller, wish: Wish, answer: Running
+    device: PlannedDevice,
+    controller: Controller,
+    wish: Wish,
+    answer: Running,
+    register: DeviceRegister,
 ) -> list[str]:
     """Why this device must not take part as it is."""
     name, release = device.name, wish.release
-    found: list[str] = []
+    found = identity_objections(controller, register)
     if answer.refused:
         found.append(f"{name}: {answer.why}")
     if release.board and controller.board != release.board:
@@ -297,20 +318,17 @@ def _objections(
     if slot_size is not None and release.size > slot_size:
         found.append(f"{name}: {release.size} bytes do not fit the slot of {slot_size}")
     if answer.hash and answer.hash != release.hash:
-        found += _version_objections(device, wish)
+        found += _version_objections(device, wish, register)
     return found
 
 
-def _version_objections(device: PlannedDevice, wish: Wish) -> list[str]:
+def _version_objections(device: PlannedDevice, wish: Wish, register: DeviceRegister) -> list[str]:
     name, release, last_good = device.name, wish.release, device.last_good
-    found: list[str] = []
+    found = range_objections(device, wish)
     if last_good is None:
         if not wish.accepts(NO_WAY_BACK, name):
-            found.append(
-                f"{name}: no way back: no verified file of the running image "
-                f"{device.running_version} ({device.running_hash[:8]})"
-            )
-        return found
+            found.append(no_file_words(device, register))
+        return [*found, *counter_objections(device, wish, register)]
     if not device.way_back and not wish.accepts(NO_WAY_BACK, name):
         found.append(
             f"{name}: no way back after confirm: security counter {release.security_counter} "

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cryofw.errors import BadInput
 from cryofw.release import ReleaseInvalid, ReleaseRecord, ReleaseRefused
-from cryofw.release.host_range import HostRange
+from cryofw.release.version_range import VersionRange
 from cryofw.release.record import Attachment, Revocation, record_from_custom
 from cryofw.release.role import is_product
 
@@ -124,7 +124,7 @@ def test_whatever_a_record_is_it_is_refused(value: object) -> None:
 def test_a_range_holds_what_every_term_allows(
     text: str, inside: list[str], outside: list[str]
 ) -> None:
-    allowed = HostRange.parse(text)
+    allowed = VersionRange.parse(text)
     assert [v for v in inside if not allowed.has(v)] == []
     assert [v for v in outside if allowed.has(v)] == []
 
@@ -132,7 +132,7 @@ def test_a_range_holds_what_every_term_allows(
 @pytest.mark.parametrize("text", ["1.0", ">=", ">=1.x", "~=1.0", ">=1 <2", ">=1..2", "=>1"])
 def test_what_is_no_range_is_bad_input(text: str) -> None:
     with pytest.raises(BadInput, match="no range of versions"):
-        HostRange.parse(text)
+        VersionRange.parse(text)
 
 
 @pytest.mark.parametrize("name", ["cc40", "nucleo_f411re", "a", "board-2", "cc40.rev_b", "x" * 60])

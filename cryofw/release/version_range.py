@@ -1,4 +1,4 @@
-"""Which versions of cryofw a release may be rolled out with, as `>=0.1, <2`."""
+"""A range of versions, as `>=0.1, <2`: of the host software, or of what a release may come from."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class HostRange:
-    """A range of versions of the host software; every term must hold. An empty one holds all."""
+class VersionRange:
+    """Terms that must all hold; an empty range holds every version."""
 
     terms: tuple[tuple[str, tuple[int, ...]], ...]
 
     @classmethod
-    def parse(cls, text: str) -> HostRange:
+    def parse(cls, text: str) -> VersionRange:
         """Read terms of `>= <= == != < >` and a version, with commas between them.
 
         Raises:
@@ -60,3 +60,8 @@ def _holds(found: tuple[int, ...], sign: str, bound: tuple[int, ...]) -> bool:
         "<": found < bound,
         ">": found > bound,
     }[sign]
+
+
+def joined(*ranges: str) -> str:
+    """The range in which a version lies if it lies in each of these."""
+    return ", ".join(one.strip() for one in ranges if one.strip())
