@@ -9,7 +9,6 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryofw.cli.operator import operator_name
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from cryofw.trust import Policy
 
 PRINCIPAL = "CRYOFW_PRINCIPAL"
-POLICY = "CRYOFW_POLICY"
 ID_TOKEN = "CRYOFW_ID_TOKEN"  # noqa: S105  # the name of a variable
 
 
@@ -79,30 +77,12 @@ def require_role(
     return _sign(own, statement, policy, pinned.policy if pinned else None, now)
 
 
-def require_role_here(role: Role, subject: str, state: Path, why: str = "") -> Authority:
-    """As `require_role`, for acts that no journal records: signing images and releases.
-
-    The policy is the file that CRYOFW_POLICY names, else the one pinned in `state`.
-    """
-    named = os.environ.get(POLICY, "").strip()
-    if not named and not (state / "policy" / "policy.yaml").exists():
-        return Authority(operator_name())
-    from cryofw.cli.file import read_file
-    from cryofw.engine.home import Home
-    from cryofw.engine.policy_store import PolicyStore
-    from cryofw.trust import parse_policy
-
-    home = Home(state)
-    if named:
-        policy = parse_policy(read_file(Path(named), "policy"), named)
-    else:
-        pinned = PolicyStore(home.storage).pinned()
-        assert pinned is not None
-        policy = pinned.policy
+def require_role_here(policy: Policy, role: Role, subject: str) -> str:
+    """As `require_role`, for acts that no journal records, such as signing an image; who it is."""
     own, principal = choose_key(policy, role)
     now = datetime.now(UTC)
-    statement = make_statement(None, policy, role, subject, principal, why=why, now=now)
-    return _sign(own, statement, policy, None, now)
+    statement = make_statement(None, policy, role, subject, principal, now=now)
+    return _sign(own, statement, policy, None, now).who
 
 
 def make_statement(

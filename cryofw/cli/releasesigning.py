@@ -9,6 +9,7 @@ import click
 
 from cryofw.cli.options import json_option
 from cryofw.cli.output import Output, Status
+from cryofw.cli.policyhere import acting_as
 from cryofw.cli.releasedesk import opened, signer_pool, signing_options, tell_published
 from cryofw.errors import UsageError
 
@@ -102,6 +103,7 @@ def rotate(
     """
     from cryofw.release import rotate as stage_rotation
 
+    acting_as("release", f"rotate {role}")
     with opened(repo) as repository:
         pool = signer_pool(keyring, passphrase_file, only)
         keys = [pool.key(name) for name in added]
@@ -152,6 +154,7 @@ def publish(
     from cryofw.release import publish as publish_staged
     from cryofw.release import require_staged
 
+    acting_as("release", "publish")
     with opened(repo) as repository:
         require_staged(repository)
         publish_staged(repository, signer_pool(keyring, passphrase_file, only))

@@ -11,11 +11,14 @@ from cryofw.cli.output import Output
 
 @click.command()
 @click.argument(
-    "document", type=click.Choice(["fleet", "coefficients"]), default="fleet", required=False
+    "document",
+    type=click.Choice(["fleet", "coefficients", "policy"]),
+    default="fleet",
+    required=False,
 )
 def schema(document: str) -> None:
-    """Print a JSON Schema, for editors and offline checks: of fleet.yaml, or of a file of
-    COEFFICIENTS.
+    """Print a JSON Schema, for editors and offline checks: of fleet.yaml, of a file of
+    COEFFICIENTS, or of a POLICY.
 
     An editor finds it through the first line of the file:
 
@@ -24,6 +27,8 @@ def schema(document: str) -> None:
     """
     if document == "coefficients":
         from cryofw.release.coefficients_schema import coefficients_json_schema as json_schema
+    elif document == "policy":
+        from cryofw.trust import policy_json_schema as json_schema
     else:
         from cryofw.fleet import fleet_json_schema as json_schema
 

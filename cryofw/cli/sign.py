@@ -11,6 +11,7 @@ from cryofw.cli.imageshape import check_encryption, image_options
 from cryofw.cli.keychoice import image_public_key, open_image_signer, passphrase_source
 from cryofw.cli.options import PATH, force_option, json_option, keyring_option, passphrase_option
 from cryofw.cli.parameter import counter, dependencies, size, version
+from cryofw.cli.policyhere import acting_as
 from cryofw.cli.signreport import SignReport
 from cryofw.errors import BadInput, UsageError
 from cryofw.image import ImageRejected, attach, build_image, read_payload
@@ -132,6 +133,8 @@ def sign(
     target = _target(output, to_sign, signature)
     check_encryption(encrypt, shape)
     refuse_existing(target, force=force)
+    if to_sign is None:
+        acting_as("sign", f"{shape['version']} for {shape['board'] or 'any board'}")
     payload = read_payload(read_file(firmware, "firmware"), _kind(firmware))
     if payload.data.startswith(_IMAGE_MAGIC):
         raise BadInput(

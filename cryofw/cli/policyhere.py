@@ -1,0 +1,37 @@
+"""Acts that no journal records, signing images and releases: who may, where a policy is at hand.
+
+This decides before anything of policies is imported: `cryofw sign` has to start fast.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryofw.cli.operator import operator_name
+
+POLICY = "CRYOFW_POLICY"
+
+
+def acting_as(role: str, subject: str) -> str:
+    """Who does it; where a policy is at hand they prove it with their ssh key, and have the role.
+
+    The policy is the file that CRYOFW_POLICY names, else the one pinned in the state directory.
+
+    Args:
+        role: of the policy, such as `sign`.
+        subject: what they are about to do it with, for the statement that they sign.
+
+    Raises:
+        BadInput, Refused, VerificationFailed: as `authority.require_role`.
+    """
+    named = os.environ.get(POLICY, "").strip()
+    path = Path(named or Path(os.environ.get("CRYOFW_STATE", ".cryofw"), "policy", "policy.yaml"))
+    if not named and not path.exists():
+        return operator_name()
+    from cryofw.cli.authority import require_role_here
+    from cryofw.cli.file import read_file
+    from cryofw.trust import Role, parse_policy
+
+    policy = parse_policy(read_file(path, "policy"), str(path))
+    return require_role_here(policy, Role(role), subject)
