@@ -22,6 +22,7 @@ from cryofw.trust import (
     ProvenAct,
     Role,
     SignatureInvalid,
+    parse_statement,
     prove_act,
     require_role,
     revocation_of,
@@ -61,6 +62,7 @@ class Authorization:
         self._extends = extends
         self._used: set[str] = set()
         self._asked = {plan.requester}
+        self._standing: dict[tuple[str, str], datetime] = {}
         self._taken_back = False
         for record in records:
             if record.rollout == plan.rollout:
@@ -70,10 +72,15 @@ class Authorization:
         if not isinstance(step, Event):
             return
         self._taken_back = self._taken_back or isinstance(step, TAKES_BACK)
+        if isinstance(step, e.ApprovalVoided):
+            self._standing.pop((step.stage, step.principal), None)
         proof = Proof.of(getattr(step, "proof", None))
         if proof is None:
             return
         self._used.add(_digest(proof))
+        if isinstance(step, e.StageApproved):
+            until = parse_statement(proof.statement.encode()).expires_at
+            self._standing[step.stage, step.by] = until
         if isinstance(step, e.RolloutStarted):
             self._asked.update({step.by, self._policy.by_gitlab(_login(proof))})
 
@@ -93,6 +100,7 @@ class Authorization:
         proven = self._prove(event, expected, now, self._current)
         self.require_fresh(proven.statement)
         self._require_others(event, proven)
+        self._require_first(event, now)
         if isinstance(event, e.RolloutStarted) and takes_risks(self._plan):
             require_role(self._policy, proven.principal, Role.OVERRIDE)
         self._remember(event)
@@ -154,6 +162,18 @@ class Authorization:
                 f"{proven.principal} asked for this rollout and cannot approve it",
                 why="the policy wants a second pair of eyes",
                 hint=f"approvers are {', '.join(self._policy.holders(Role.APPROVE))}",
+            )
+
+    def _require_first(self, event: Event, now: datetime) -> None:
+        """A second key, or a second signature, makes nobody two people."""
+        if not isinstance(event, e.StageApproved):
+            return
+        until = self._standing.get((event.stage, event.by))
+        if until is not None and now < until:
+            raise ActRefused(
+                f"{event.by} has approved stage {event.stage} already",
+                why="different people count, not keys or signatures",
+                hint=f"it holds until {until:%Y-%m-%d %H:%M} UTC; somebody else has to approve",
             )
 
     def recheck(self, records: Iterable[Record]) -> list[e.ApprovalVoided]:

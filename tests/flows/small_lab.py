@@ -119,10 +119,10 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _standing_in(directory: Path) -> Iterator[None]:
+def _standing_in(directory: Path, env: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.clear()
-    os.environ.update(environment(CRYOFW_HOST_STATE=str(directory / "host")))
+    os.environ.update(environment(CRYOFW_HOST_STATE=str(directory / "host")) | env)
     try:
         with contextlib.chdir(directory):
             yield
@@ -137,6 +137,8 @@ class SmallLab:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.state = directory / ".cryofw"
+        self.env: dict[str, str] = {}
+        """What commands see besides, such as whose ssh key is at hand."""
 
     @classmethod
     def lay_out(cls, directory: Path, fleet: str = FLEET) -> SmallLab:
@@ -167,7 +169,7 @@ class SmallLab:
         """Run one command line in this process, as a job without a terminal would."""
         out, err = _stream(), _stream()
         with (
-            _standing_in(self.directory),
+            _standing_in(self.directory, self.env),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
         ):
