@@ -1,9 +1,12 @@
 """The pooled stream of a wave: a shift too small for one device is still found on ten.
 
 Member i's sample k is its k-th grid slot since its own update, less its own baseline's mean; the
-pool's sample k is the mean over the members that have one, if four in five do. A sample is
-complete when every member is past it, so the slowest sets the pace, and the order in which
-members report changes nothing.
+pool's sample k is the mean over the members that have one, if four in five do, without the highest
+and the lowest: what one device has alone is for its own stream to find, and not to be held against
+the others. (Of two, the better one counts.) Baseline and soak are treated alike, and a mean that is
+trimmed on both sides has no bias, so the ranks stay exchangeable. A sample is complete when every
+member is past it, so the slowest sets the pace, and the order in which members report changes
+nothing. Words and numbers are of the whole mean.
 """
 
 from __future__ import annotations
@@ -75,7 +78,9 @@ class Pool:
     def _level(self, row: Sequence[float]) -> float | None:
         if len(row) < self.need:
             return None
-        return self._sign * math.fsum(row) / len(row)
+        harms = sorted(self._sign * value for value in row)
+        kept = harms[1:-1] if len(harms) > 2 else harms[:1]
+        return math.fsum(kept) / len(kept)
 
     def observe(self, member: str, index: int, value: float) -> None:
         """Take a member's sample.
@@ -109,11 +114,13 @@ class Pool:
     def _advance(self) -> None:
         done = min(self._at.values(), default=self._done)
         for index in range(self._done + 1, done + 1):
-            level = self._level(self._open.pop(index, []))
+            row = self._open.pop(index, [])
+            level = self._level(row)
             if level is not None:
+                mean = self._sign * math.fsum(row) / len(row)
                 self.count += 1
-                self._total += level
-                self._excursion.observe(level)
+                self._total += mean
+                self._excursion.observe(mean)
                 self.test.observe(level)
         self._done = max(done, self._done)
 

@@ -197,6 +197,17 @@ def test_a_shift_too_small_for_one_is_found_by_the_pool_of_several_waves() -> No
     assert pool["members"] == ["a1", "a2", "a3", "a4", "a5", "a6"]
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 8])
+def test_what_one_device_has_alone_is_not_held_against_the_others(count: int) -> None:
+    names = tuple(f"a{i}" for i in range(1, count + 1))
+    spare = (("a97", "a98", "a99"),)
+    plan = measured_plan(evidence=LONG, reach=Reach.DEVICE, fleet=(names,), spare=spare)
+    lab = through(plan, worse={"a1": 1.5}, seed=2)
+    assert outcomes(lab, "a1") == ["failed"]
+    assert lab.states()["a1"] == "rolled-back"
+    assert {lab.states()[name] for name in names[1:]} == {"confirmed"}
+
+
 def test_a_healthy_stage_has_a_pool_that_found_nothing() -> None:
     lab = through(NINE, seed=2)
     assert lab.rollout.state.ended is Ending.CONFIRMED
