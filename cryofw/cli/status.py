@@ -8,6 +8,7 @@ import click
 
 from cryofw.cli.deploy import fleet_option
 from cryofw.cli.deviceview import show_device
+from cryofw.cli.labview import lab_fields, lab_note
 from cryofw.cli.operator import operator_name
 from cryofw.cli.options import json_option, state_option
 from cryofw.cli.output import Output, Status
@@ -20,6 +21,7 @@ from cryofw.errors import BadInput
 from cryofw.fleet import load_fleet
 from cryofw.health import in_short
 from cryofw.rollout import events as e
+from cryofw.rollout.story import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,13 +105,14 @@ def inventory(
     answers: dict[str, Running] = {}
     if read:
         ports = [controller.port for controller in chosen]
-        answers = run_on_site(state, ports, lambda site: survey(site, chosen))
+        answers = run_on_site(state, ports, lambda site: survey(site, chosen, history.register))
     rows = [_inventory_row(one, history, answers.get(one.name)) for one in chosen]
     output = Output()
     if as_json:
         output.json(rows)
         return
     header = ["cryostat", "device", "runs", "hash", "since", "state"] + (["read now"] * read)
+    header += ["hw", "note"] if any(row["hw"] or row["note"] for row in rows) else []
     output.table(header, [[str(row.get(key) or "-") for key in header] for row in rows])
 
 
@@ -126,6 +129,8 @@ def _inventory_row(
         "since": seen.t[:19] if seen else None,
         "state": "quarantined" if quarantine else (seen.state if seen else None),
         "why": quarantine.why if quarantine else (seen.why if seen else ""),
+        "note": printable(lab_note(history.register, controller.name, seen.hash if seen else "")),
+        **lab_fields(history.register, controller.name),
     }
     if answer is not None:
         row["read now"] = answer.why or f"{answer.version} {answer.hash[:12]}"

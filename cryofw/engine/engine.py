@@ -18,6 +18,7 @@ from cryofw.journal import Entry
 from cryofw.rollout import Command, DeviceState, Event, GuardReading, fields_of
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout.lab_events import LabEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -148,9 +149,12 @@ class Engine:
             for name, progress in state.devices.items():
                 release = progress.state in _PROVEN and not stopped
                 tasks.create_task(self._hands.let_go(name, release=release))
-        if state.ended is not None:
-            # What was asked too late must not be obeyed by a later rollback.
-            for request, _ in self._requests.waiting():
+        for request, event in self._requests.waiting():
+            if isinstance(event, LabEvent):  # it is about the lab: said too late for nothing
+                self._write([event])
+                self._requests.remove(request)
+            elif state.ended is not None:
+                # What was asked too late must not be obeyed by a later rollback.
                 self._requests.remove(request)
 
     def _take(self, event: Event, tasks: asyncio.TaskGroup) -> None:
@@ -187,6 +191,7 @@ class Engine:
 
     def _entry(self, step: Step) -> Entry:
         device: str | None = getattr(step, "device", None)
+        rollout = "" if isinstance(step, LabEvent) else self._rollout.state.plan.rollout
         fields = {
             name: value[:_LONGEST_TEXT] if isinstance(value, str) else value
             for name, value in fields_of(step).items()
@@ -195,7 +200,7 @@ class Engine:
             fields["readings"] = self._readings.evidence(device)
         elif isinstance(step, _WITH_GUARD_READINGS):
             fields["readings"] = self._readings.guard_evidence(step.cryostat)
-        return Entry(step.kind, self._rollout.state.plan.rollout, device, fields)
+        return Entry(step.kind, rollout, device, fields)
 
     def _line(self, device: str) -> asyncio.Lock:
         """One exchange at a time on each device's line."""

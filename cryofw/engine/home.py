@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from cryofw.engine.authorization import Authorization
     from cryofw.image import PublicKey
     from cryofw.journal import NoteSigner, Record, Storage
+    from cryofw.release import RecognisedImage
     from cryofw.rollout import Event, PlannedDevice, RolloutState
     from cryofw.rollout.events import StopRequested
 
@@ -213,6 +214,10 @@ class Home:
             return self.history().register.foreign_files()
 
         return ImageStore(self.storage, keys, adopted)
+
+    def keep_adopted(self, image: RecognisedImage) -> None:
+        """Keep the file of an image that a device runs already, as a way back to it."""
+        ImageStore(self.storage, ()).adopt(image)
 
     def readings(self, rollout: str) -> ReadingLog:
         """The raw readings of a rollout."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cryofw.release.coefficient import Coefficient, CoefficientError, CoefficientType, decoded
 from cryofw.release.firmware import Firmware, admit
 from cryofw.release.origin import ReleaseOrigin
+from cryofw.release.recognition import RecognisedImage, recognise
 from cryofw.release.store import ImageStore
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ __all__ = [
     "MetadataExpired",
     "OfferedRelease",
     "PinnedRoot",
+    "RecognisedImage",
     "ReleaseClient",
     "ReleaseInvalid",
     "ReleaseOrigin",
@@ -88,6 +90,7 @@ __all__ = [
     "publish",
     "put_document",
     "read_root",
+    "recognise",
     "records_of",
     "release_again",
     "renew",

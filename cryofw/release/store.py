@@ -104,6 +104,15 @@ class ImageStore:
             if image_hash and self._storage.exists(_name(image_hash))
         }
 
+    def find(self, image_hash: str) -> Firmware | None:
+        """An image as a way back, described; None if it is not here, or nobody vouches for it."""
+        if not image_hash or not self._storage.exists(_name(image_hash)):
+            return None
+        try:
+            return self._describe(image_hash)
+        except VerificationFailed:
+            return None
+
     def _describe(self, image_hash: str) -> Firmware:
         try:
             return admit(self.load(image_hash), self._keys)

@@ -43,11 +43,16 @@ class KnownImage:
 
 @dataclass(frozen=True, slots=True)
 class AdoptionWish:
-    """What a person asks for: who, why, and whether the controller was replaced."""
+    """What a person asks for.
+
+    Attributes:
+        by: who; why: the reason, if they gave one.
+        replaced: the devices whose controllers were replaced, as they say.
+    """
 
     by: str
     why: str = ""
-    replace: bool = False
+    replaced: frozenset[str] = frozenset()
 
 
 def adopt(
@@ -85,21 +90,21 @@ def adopt(
         file_sha256=image.firmware.file_sha256 if image.firmware else "",
         key_hash=image.names_key,
     )
-    _require_free(event, register)
+    _require_free(event, register, wish)
     event = replace(event, replaces=_replaced(event, register, wish))
     before = register.adoptions.get(controller.name)
     return None if before is not None and _same(before.event, event) else event
 
 
-def _require_free(event: DeviceAdopted, register: DeviceRegister) -> None:
-    """No other device has this hardware."""
+def _require_free(event: DeviceAdopted, register: DeviceRegister, wish: AdoptionWish) -> None:
+    """No other device has this hardware, unless that one has another now as well."""
     other = register.device_with(event.hw)
-    if other and other != event.device:
+    if other and other != event.device and not {other, event.device} <= wish.replaced:
         raise AdoptionRefused(
             f"{event.device}: the controller on its port is known as {other}",
             why=f"hardware id {event.hw}",
-            hint=f"are cables swapped? If it was moved here for good, first let {other} be what "
-            f"is there now: `cryofw adopt {other} --replace --why TEXT`",
+            hint="are cables swapped? If they changed places for good: "
+            f"`cryofw adopt {event.device} {other} --replace --why TEXT`",
         )
 
 
@@ -112,7 +117,7 @@ def _replaced(event: DeviceAdopted, register: DeviceRegister, wish: AdoptionWish
     differs = differs or (bool(serial) and serial != event.serial)
     if not differs:
         return None
-    if not wish.replace:
+    if event.device not in wish.replaced:
         was = f"hardware id {known or 'none'}" + (f", serial number {serial}" * bool(serial))
         now = f"hardware id {event.hw or 'none'}" + (
             f", serial number {event.serial}" * bool(event.serial)

@@ -33,6 +33,14 @@ def left_out(
     return left
 
 
+def no_device_left(fleet: Fleet, stage: str, excluded: Mapping[str, str]) -> str:
+    """Why a stage is empty: who was left out of it."""
+    (planned,) = (one for one in fleet.stages if one.name == stage)
+    names = [controller.name for controller in fleet.stage_controllers(planned)]
+    why = ", ".join(f"{name} is {excluded[name]}" for name in names if name in excluded)
+    return f"stage {stage} has no device left" + (f" ({why})" if why else "")
+
+
 def identity_objections(controller: Controller, register: DeviceRegister) -> list[str]:
     """fleet.yaml and the adoption name the same controller."""
     adopted = register.pinned_hw(controller.name)

@@ -22,6 +22,7 @@ from cryofw.rollout.lab_planner import (
     host_objections,
     identity_objections,
     left_out,
+    no_device_left,
     no_file_words,
     range_objections,
 )
@@ -153,7 +154,7 @@ def make_plan(
             reasons += _objections(device, controller, wish, answer, register)
             devices[device.name] = device
     stages = tuple(_stage(fleet, stage, devices) for stage in fleet.stages)
-    reasons += [f"stage {s.name} has no device left" for s in stages if not s.devices]
+    reasons += [no_device_left(fleet, s.name, excluded) for s in stages if not s.devices]
     reasons += [
         f"stage {s.name}: none of its devices answers"
         for s in stages
@@ -194,8 +195,9 @@ def _false_rollback(fleet: Fleet, devices: Mapping[str, PlannedDevice]) -> float
 def _hint(reasons: Sequence[str]) -> str:
     if any("no way back" in reason for reason in reasons):
         return (
-            "give the file of the running image with --last-good FILE, or accept the risk for "
-            "one device with --no-way-back DEVICE"
+            "give the file of the running image with --last-good FILE (one that another key "
+            "signed: `cryofw adopt --image FILE`), or accept the risk for one device with "
+            "--no-way-back DEVICE"
         )
     if any("reset path" in reason for reason in reasons):
         return "set `reset:` in fleet.yaml, or accept the risk with --no-reset-path DEVICE"
