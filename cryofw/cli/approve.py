@@ -136,7 +136,10 @@ def _stage(plan: Plan, state: RolloutState | None, stage: str) -> str:
             hint=did_you_mean(stage, names),
         )
     if names.index(stage) <= index:
-        raise Refused(f"stage {stage} of {plan.rollout} has started already")
+        raise Refused(
+            f"stage {stage} of {plan.rollout} has started already",
+            hint="`cryofw status` shows how far it is; `cryofw abort` ends it",
+        )
     return stage
 
 

@@ -101,8 +101,8 @@ class Authorization:
         self.require_fresh(proven.statement)
         self._require_others(event, proven)
         self._require_first(event, now)
-        if isinstance(event, e.RolloutStarted) and takes_risks(self._plan):
-            require_role(self._policy, proven.principal, Role.OVERRIDE)
+        if isinstance(event, e.RolloutStarted):
+            self._require_start(proven)
         self._remember(event)
         return proven
 
@@ -163,6 +163,18 @@ class Authorization:
                 why="the policy wants a second pair of eyes",
                 hint=f"approvers are {', '.join(self._policy.holders(Role.APPROVE))}",
             )
+
+    def _require_start(self, proven: ProvenAct) -> None:
+        """Somebody known asked for it, and who starts it may take the risks that it takes."""
+        requester = self._plan.requester
+        if requester not in self._policy.principals:
+            raise ActRefused(
+                "the plan was asked for by somebody whom the policy does not know",
+                why=f"it says {requester[:60]!r}",
+                hint="who asks for a rollout cannot approve it: make the plan with your own key",
+            )
+        if takes_risks(self._plan):
+            require_role(self._policy, proven.principal, Role.OVERRIDE)
 
     def _require_first(self, event: Event, now: datetime) -> None:
         """A second key, or a second signature, makes nobody two people."""

@@ -213,6 +213,7 @@ def _require_owner(
         raise SignatureInvalid(
             f"the certificate {certificate.identity!r} is not one of {statement.principal}",
             why=f"it is for {', '.join(certificate.principals)}",
+            hint="the principals of a certificate are those names of the policy",
         )
     if statement.principal not in authority.principals or statement.act not in authority.roles:
         raise ActRefused(

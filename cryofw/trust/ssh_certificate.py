@@ -107,9 +107,13 @@ def parse_certificate(blob: bytes) -> SshCertificate:
         raise SignatureInvalid(
             f"the certificate {identity!r} is forged",
             why=f"{authority.fingerprint}, which it names as its authority, did not sign it",
+            hint="whoever brought it lies or was lied to: ask the authority",
         ) from error
     if certificate_type != _USER:
-        raise SignatureInvalid(f"the certificate {identity!r} is not one of a user")
+        raise SignatureInvalid(
+            f"the certificate {identity!r} is not one of a user",
+            hint="`ssh-keygen -s CA -I ID -n PRINCIPAL` without `-h` makes one",
+        )
     if not principals:
         raise SignatureInvalid(
             f"the certificate {identity!r} names no principal",

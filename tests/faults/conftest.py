@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.attacked_lab import AttackedLab
+from tests.faults.guarded_lab import GuardedLab
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,3 +23,15 @@ def attacked_lab_template(tmp_path_factory: pytest.TempPathFactory) -> AttackedL
 def attacked(attacked_lab_template: AttackedLab, tmp_path: Path) -> AttackedLab:
     """A lab of one attack's own."""
     return attacked_lab_template.copy_to(tmp_path / "all")
+
+
+@pytest.fixture(scope="session")
+def guarded_lab_template(tmp_path_factory: pytest.TempPathFactory) -> GuardedLab:
+    """The lab that waits for approvals, before any attack."""
+    return GuardedLab.lay_out(tmp_path_factory.mktemp("guarded") / "all")
+
+
+@pytest.fixture
+def guarded(guarded_lab_template: GuardedLab, tmp_path: Path) -> GuardedLab:
+    """A lab of one attack's own."""
+    return guarded_lab_template.copy_to(tmp_path / "all")

@@ -7,16 +7,18 @@ been done to any device, and nobody may be left with a traceback or with the jar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.faults import approval_attacks as a
 from tests.faults import repository_attacks as r
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.faults.attacked_lab import AttackedLab
+    from tests.faults.guarded_lab import GuardedLab
 
 
 class Attack(NamedTuple):
@@ -24,9 +26,11 @@ class Attack(NamedTuple):
 
     id: str
     idea: str
-    build: Callable[[AttackedLab], tuple[str, ...]]
+    build: Callable[[Any], tuple[str, ...]]
     exit_code: int
     says: tuple[str, ...]
+    lab: str = "attacked"
+    """The fixture that it is prepared on."""
 
 
 INVALID, REFUSED = 4, 5
@@ -170,7 +174,158 @@ REPOSITORY = (
            ("only https:",)),
 )  # fmt: skip
 
-ATTACKS = (*REPOSITORY,)
+APPROVALS = (
+    Attack("approval-replayed", "an approval is used again", a.replayed, REFUSED,
+           ("was used before",)),
+    Attack("approval-of-another-plan", "an approval is good for one plan", a.of_another_plan,
+           REFUSED, ("is for another plan",)),
+    Attack("approval-of-another-rollout", "an approval is good for one rollout",
+           a.of_another_rollout, REFUSED, ("is for another rollout",)),
+    Attack("approval-too-late", "a stage is approved after it began", a.of_a_stage_that_began,
+           REFUSED, ("has started already",)),
+    Attack("approval-of-another-stage", "an approval is good for one stage", a.of_another_stage,
+           REFUSED, ("approves stage",)),
+    Attack("approval-of-another-policy", "signed under weaker rules", a.under_another_policy,
+           REFUSED, ("is for another policy",)),
+    Attack("approval-expired", "an approval from the drawer", a.expired, REFUSED, ("has expired",)),
+    Attack("approval-for-years", "an approval that never ends", a.good_for_years, REFUSED,
+           ("longer than the policy allows",)),
+    Attack("approval-of-tomorrow", "a clock set forward makes approvals last", a.issued_tomorrow,
+           REFUSED, ("in the future",)),
+    Attack("approval-of-another-journal", "a forked journal is approved", a.saw_another_journal,
+           INVALID, ("has seen another journal",)),
+    Attack("approval-of-a-cut-journal", "records vanished since the approver looked",
+           a.saw_a_longer_journal, INVALID, ("has seen another journal",)),
+    Attack("approval-changed", "one word changed after it was signed",
+           a.changed_after_it_was_signed, INVALID, ("the signature is not one of the key",)),
+    Attack("requester-approves", "one person asks and approves", a.by_the_requester, REFUSED,
+           ("asked for this rollout",)),
+    Attack("two-keys-of-one-person", "two keys make one person two", a.by_two_keys_of_one_person,
+           REFUSED, ("has approved stage fleet already", "different people")),
+    Attack("stranger-approves", "any ssh key will do", a.by_a_stranger, INVALID,
+           ("is not one of bart@lab", "nobody has it")),
+    Attack("name-of-another", "a good key under another name", a.in_the_name_of_another, INVALID,
+           ("is not one of carol@lab",)),
+    Attack("approver-without-role", "who deploys may not approve", a.without_the_role, REFUSED,
+           ("dora@lab may not approve",)),
+    Attack("revoked-key", "a stolen key goes on approving", a.by_a_revoked_key, REFUSED,
+           ("was revoked", "laptop stolen")),
+    Attack("revoked-person", "who left goes on approving with another key", a.by_a_revoked_person,
+           REFUSED, ("was revoked", "laptop stolen")),
+    Attack("revoked-key-at-hand", "the same at the terminal", a.at_hand_and_revoked, REFUSED,
+           ("does not count any more", "laptop stolen")),
+    Attack("wrong-namespace", "a signature of a git commit approves", a.for_another_namespace,
+           INVALID, ("made for another purpose", "'file'")),
+    Attack("act-for-approval", "a signature for another act approves", a.as_another_act, INVALID,
+           ("made for another purpose",)),
+    Attack("another-act", "CVE-2022-23540's idea: the type is not checked",
+           a.another_act_as_an_approval, REFUSED, ("is for another act",)),
+    Attack("no-touch", "malware uses the token that is plugged in", a.without_a_touch, REFUSED,
+           ("nobody touched the key",)),
+    Attack("touch-added", "the flag is set afterwards", a.with_a_touch_added, INVALID,
+           ("the signature is not one of the key",)),
+    Attack("rsa", "keys that the policy does not take", a.by_rsa, REFUSED, ("takes no RSA keys",)),
+    Attack("rsa-sha1", "SHA-1 is a shambles: ssh-rsa", a.by_rsa_with_sha1, INVALID,
+           ("of the kind 'ssh-rsa'",)),
+    Attack("public-key-swapped", "a signature carries another's public key",
+           a.with_another_public_key, INVALID, ("the signature is not one of the key",)),
+    Attack("certificate-forged", "the authority did not sign it", a.certificate_forged, INVALID,
+           ("is forged",)),
+    Attack("certificate-of-another-role", "an authority for deploys makes approvers",
+           a.certificate_of_another_role, REFUSED, ("may not vouch for that", "to deploy")),
+    Attack("certificate-of-a-stranger", "an authority of somebody else",
+           a.certificate_of_a_stranger, INVALID, ("unknown authority",)),
+    Attack("certificate-by-a-person", "an approver makes approvers", a.certificate_by_a_person,
+           INVALID, ("unknown authority",)),
+    Attack("certificate-expired", "short-lived, and over", a.certificate_expired, INVALID,
+           ("has expired",)),
+    Attack("certificate-of-the-future", "not valid yet", a.certificate_of_the_future, INVALID,
+           ("is not valid yet",)),
+    Attack("certificate-of-another", "a certificate for somebody else", a.certificate_of_another,
+           INVALID, ("is not one of eve@lab",)),
+    Attack("certificate-beyond-authority", "an authority speaks for who is not its own",
+           a.certificate_beyond_its_authority, REFUSED, ("may not vouch for that", "eve@lab")),
+    Attack("certificate-of-everybody", "no principal is every principal",
+           a.certificate_of_everybody, INVALID, ("names no principal",)),
+    Attack("certificate-for-one-command", "a limit is passed over: force-command",
+           a.certificate_for_one_command, INVALID, ("limited", "force-command")),
+    Attack("certificate-limit-unknown", "a limit that nobody knows is passed over",
+           a.certificate_with_an_unknown_limit, INVALID, ("limited", "only-on-sundays")),
+    Attack("certificate-of-a-host", "a host's certificate approves", a.certificate_of_a_host,
+           INVALID, ("not one of a user",)),
+    Attack("authority-revoked", "a revoked authority goes on vouching",
+           a.certificate_of_a_revoked_authority, REFUSED, ("was revoked", "laptop stolen")),
+    Attack("resume-without-role", "who approves may not deploy", a.start_without_the_role, REFUSED,
+           ("bart@lab may not deploy",)),
+    Attack("resume-by-stranger", "a key that nobody knows", a.start_with_an_unknown_key, REFUSED,
+           ("no ssh key at hand is one that the policy knows",)),
+    Attack("abort-without-role", "denial of service by abort", a.abort_without_the_role, REFUSED,
+           ("anna@lab may not abort",)),
+    Attack("rollback-without-role", "the same by rollback", a.rollback_without_the_role, REFUSED,
+           ("anna@lab may not abort",)),
+    Attack("sign-without-role", "an approver makes firmware", a.sign_without_the_role, REFUSED,
+           ("bart@lab may not sign",)),
+    Attack("release-without-role", "an approver makes releases", a.release_without_the_role,
+           REFUSED, ("bart@lab may not release",)),
+    Attack("policy-rolled-back", "an old policy knows revoked keys", a.policy_rolled_back, REFUSED,
+           ("this host has seen version 3", "this is version 2")),
+    Attack("policy-changed", "another policy under the same number", a.policy_changed_in_silence,
+           REFUSED, ("this host has seen version 3", "this is version 3")),
+    Attack("policy-swapped", "a weaker policy beside the rollout",
+           a.policy_swapped_beside_the_rollout, INVALID,
+           ("is not the policy that the plan froze",)),
+    Attack("plan-without-policy", "a plan from before the policy", a.plan_without_a_policy, REFUSED,
+           ("made without the policy",)),
+    Attack("plan-of-another-policy", "a plan from before the policy changed",
+           a.plan_of_another_policy, REFUSED, ("made under another policy",)),
+    Attack("plan-of-nobody", "the requester hides to approve it later", a.plan_of_nobody, REFUSED,
+           ("asked for by somebody whom the policy does not know",)),
+    Attack("risks-without-role", "risks accepted in a plan by who may not",
+           a.risks_without_the_role, REFUSED, ("anna@lab may not override",)),
+    Attack("approval-by-hand", "records written by hand", a.approval_written_by_hand, INVALID,
+           ("holds an approval that nobody gave", "nobody signed")),
+    Attack("approval-under-another-name", "one signature under two names",
+           a.approval_copied_under_another_name, INVALID,
+           ("holds an approval that nobody gave", "bart@lab signed")),
+    Attack("requester-approves-by-hand", "the requester writes to the journal",
+           a.approval_of_the_requester_by_hand, INVALID,
+           ("holds an approval that nobody gave", "asked for this rollout")),
+    Attack("audit-approval-by-hand", "the same, seen by the audit", a.audit_of_an_approval_by_hand,
+           INVALID, ("nobody signed it",)),
+    Attack("audit-too-few", "a stage began with too few approvals",
+           a.audit_of_a_start_without_approvals, INVALID,
+           ("needs 2 approvals; it had 1 (bart@lab)",)),
+    Attack("audit-used-twice", "one statement twice in the journal",
+           a.audit_of_a_statement_used_twice, INVALID, ("was used before, in record",)),
+    Attack("audit-policy-gone", "nobody can say any more who might do what",
+           a.audit_without_the_policy, INVALID, ("policy.yaml is missing",)),
+    Attack("job-without-identity", "a job that does not say who it is", a.job_without_identity,
+           REFUSED, ("this CI job does not say who it is",)),
+    Attack("job-alg-none", "CVE-2015-9235: alg none", a.job_token_of_no_algorithm, INVALID,
+           ("signed with 'none'",)),
+    Attack("job-alg-confusion", "CVE-2016-10555: the public key as an HMAC's secret",
+           a.job_token_signed_with_the_public_key, INVALID, ("signed with 'HS256'",)),
+    Attack("job-alg-of-another-key", "ES256 with an RSA key", a.job_token_of_another_kind_of_key,
+           INVALID, ("signed with 'ES256'",)),
+    Attack("job-unknown-key", "a key that the issuer does not have", a.job_token_of_an_unknown_key,
+           INVALID, ("a key that the policy does not know",)),
+    Attack("job-key-in-token", "CVE-2018-0114: a token brings its own key",
+           a.job_token_with_its_own_key, INVALID, ("was not signed by its issuer",)),
+    Attack("job-claims-changed", "another user's login in the claims", a.job_token_changed, INVALID,
+           ("was not signed by its issuer",)),
+    Attack("job-another-audience", "a token for another service", a.job_token_for_another_audience,
+           REFUSED, ("is for another audience",)),
+    Attack("job-another-issuer", "another GitLab", a.job_token_of_another_issuer, REFUSED,
+           ("comes from another issuer",)),
+    Attack("job-expired", "a token from an old log", a.job_token_expired, REFUSED,
+           ("has expired",)),
+    Attack("job-another-project", "a fork deploys", a.job_token_of_another_project, REFUSED,
+           ("is one of another project",)),
+    Attack("job-open-branch", "a branch that anybody may push to deploys",
+           a.job_token_of_an_open_branch, REFUSED, ("is not protected",)),
+)  # fmt: skip
+
+ATTACKS = (*REPOSITORY, *(attack._replace(lab="guarded") for attack in APPROVALS))
 """All rows; each group of attacks is a tuple of its own, its builders a module beside this."""
 
 JARGON = ("Traceback", "Error(", "DeserializationError", "UnsignedMetadata", "keyval", "None")
@@ -178,7 +333,10 @@ JARGON = ("Traceback", "Error(", "DeserializationError", "UnsignedMetadata", "ke
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
-def test_an_attack_is_refused_and_its_reason_named(attack: Attack, attacked: AttackedLab) -> None:
+def test_an_attack_is_refused_and_its_reason_named(
+    attack: Attack, request: pytest.FixtureRequest
+) -> None:
+    attacked: AttackedLab = request.getfixturevalue(attack.lab)
     command = attack.build(attacked)
     before, records = attacked.lab.see(), len(attacked.lab.records())
 
@@ -195,6 +353,18 @@ def test_without_an_attack_the_same_commands_do_their_work(attacked: AttackedLab
     attacked.lab.run(*attacked.deploy_latest, "--stage", "test-rig").expect(0, "gate passed")
 
     assert attacked.lab.running()["rig-a"] == "good"
+
+
+def test_without_an_attack_two_people_approve_and_the_fleet_follows(guarded: GuardedLab) -> None:
+    guarded.approve("bart")
+    guarded.approve("carol")
+    guarded.person = "anna"
+    token = guarded.issuer.token(guarded.issuer.claims())
+    guarded.env = {"GITLAB_CI": "true", "CRYOFW_ID_TOKEN": token}
+    guarded.lab.run("resume").expect(0, "gate passed  fleet")
+
+    assert set(guarded.lab.running().values()) == {"good"}
+    guarded.lab.run("audit", "verify").expect(0, "signed acts 4")
 
 
 def test_each_row_is_an_attack_of_its_own() -> None:

@@ -122,7 +122,7 @@ def environment(**more: str) -> dict[str, str]:
 def _standing_in(directory: Path, env: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.clear()
-    os.environ.update(environment(CRYOFW_HOST_STATE=str(directory / "host")) | env)
+    os.environ.update(environment(CRYOFW_HOST_STATE=str(directory / "host")) | dict(env))
     try:
         with contextlib.chdir(directory):
             yield
