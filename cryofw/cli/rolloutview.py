@@ -85,6 +85,9 @@ def show_plan(output: Output, plan: Plan, foresight: Foresight, *, evidence: boo
     if plan.host_versions:
         output.line(f"  host     cryofw {plan.host_versions}")
     _show_origin(output, plan)
+    if plan.policy is not None:
+        policy = f"version {plan.policy.version} ({plan.policy.digest[:16]})"
+        output.line(f"  policy   {policy}; asked for by {plan.requester}")
     show_outlook(output, plan, foresight)
     output.line()
     for number, stage in enumerate(plan.stages, start=1):
@@ -97,7 +100,11 @@ def show_plan(output: Output, plan: Plan, foresight: Foresight, *, evidence: boo
         output.hanging("   devices  ", runs, 12)
         output.hanging("   waves    ", " | ".join(map(some, stage.waves)), 12)
         show_stage(output, foresight.stages[number - 1])
-        if stage.then_approve:
+        needed = plan.policy.approvals.get(stage.name, 0) if plan.policy else 0
+        if needed:
+            who = "1 person approves" if needed == 1 else f"{needed} people approve"
+            output.line(f"   first    {who}, signed")
+        if stage.then_approve and plan.policy is None:
             output.line("   then     a person approves")
     output.line()
     if evidence:
