@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
 from cryofw.rollout.cryostat_decision import next_for_cryostats, waits
-from cryofw.rollout.decision import next_for_device, next_for_rollout
+from cryofw.rollout.decision import next_for_device
 from cryofw.rollout.device_state import DeviceState
 from cryofw.rollout.record import step_from_record
 from cryofw.rollout.release_events import next_untold
+from cryofw.rollout.stage_decision import next_for_rollout
 from cryofw.rollout.state import RolloutState
 
 if TYPE_CHECKING:
