@@ -50,6 +50,8 @@ _STANDS = {
     "retry-granted": "checked",
     "quarantine-cleared": "",
 }
+STOPPED = "the emergency stop was given"
+
 IN_FLIGHT = frozenset({"uploaded", "testing", "in test boot", "rolling back"})
 """States in which no rollout may leave a device."""
 
@@ -64,6 +66,7 @@ class DeviceLedger:
     uploaded: str = ""
     tested: str = ""
     verdict: str = ""
+    left_by_stop: bool = False  # in quarantine because of the emergency stop
     accepted: str = ""  # who took it on themselves, since the latest verdict, which was none
     calibrated_first: bool = False  # since it was checked
     calibrated: bool = False  # in its test boot
@@ -138,6 +141,7 @@ class RolloutLedger:
     wave: int = 0
     frozen: set[str] = field(default_factory=set)  # cryostats
     held_out: set[str] = field(default_factory=set)
+    goes_back: bool = False  # a person asked for its rollback
     resting: str = ""  # why nothing may be asked of a device: ended, paused, stopped
 
     def device(self, name: str) -> DeviceLedger:
@@ -150,7 +154,10 @@ class RolloutLedger:
     def take(self, record: Record) -> None:
         """Fold one record of this rollout."""
         if record.device is not None:
-            self.device(record.device).take(record)
+            device = self.device(record.device)
+            device.take(record)
+            if record.kind == "device-quarantined" and self.resting == STOPPED:
+                device.left_by_stop = True
             return
         stage = str(record.fields.get("stage", ""))
         match record.kind:
@@ -174,17 +181,22 @@ class RolloutLedger:
                 self.held_out.add(str(record.fields.get("cryostat")))
             case "cryostat-admitted":
                 self.held_out.discard(str(record.fields.get("cryostat")))
+            case _:
+                self._rest(record)
+
+    def _rest(self, record: Record) -> None:
+        """Whether anything may be asked of a device after this."""
+        match record.kind:
             case "rollout-ended":
                 self.resting = "the rollout had ended"
             case "rollout-paused":
                 self.resting = "the rollout was paused"
             case "stop-requested":
-                self.resting = "the emergency stop was given"
-            case "rollout-resumed" | "rollback-requested":
-                if self.resting != "the emergency stop was given" or (
-                    record.kind == "rollback-requested"
-                ):
-                    self.resting = ""
+                self.resting = STOPPED
+            case "rollback-requested":
+                self.resting, self.goes_back = "", True
+            case "rollout-resumed" if self.resting != STOPPED:
+                self.resting = ""
             case _:
                 pass
 

@@ -131,10 +131,12 @@ def _nothing_is_asked_at_rest(
 
 
 def _nothing_is_asked_in_quarantine(
-    ledger: Ledger, _rollout: RolloutLedger, _device: DeviceLedger, record: Record
+    ledger: Ledger, rollout: RolloutLedger, device: DeviceLedger, record: Record
 ) -> str:
     if record.device not in ledger.quarantine:
         return ""
+    if device.left_by_stop and rollout.goes_back:
+        return ""  # the person who takes back what the stop left finishes it in order
     return f"{record.device} was in quarantine, and nobody had cleared it"
 
 

@@ -40,7 +40,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("resume", "deploy:resume", "Rollout", "Continue a paused or interrupted rollout."),
     LazyCommand("abort", "operate:abort", "Rollout", "End a rollout, revert what is on trial."),
     LazyCommand("rollback", "operate:rollback", "Rollout", "Take a whole rollout back."),
-    LazyCommand("stop", "operate:stop", "Rollout", "Emergency stop: send nothing more."),
+    LazyCommand("stop", "stop:stop", "Rollout", "Emergency stop: send nothing more."),
     LazyCommand("adopt", "adopt:adopt", "Lab", "Take over devices that were flashed by hand."),
     LazyCommand("pin", "pin:pin", "Lab", "Leave a device out of rollouts, or of all but one."),
     LazyCommand("unpin", "pin:unpin", "Lab", "Let a device take part again."),

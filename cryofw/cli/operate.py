@@ -1,4 +1,4 @@
-"""`cryofw abort`, `stop` and `rollback`: what a person says to a rollout."""
+"""`cryofw abort` and `rollback`: what a person says to a rollout."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 
 from cryofw.cli.authority import require_role
-from cryofw.cli.operator import operator_name
 from cryofw.cli.options import json_option, keyring_option, state_option
-from cryofw.cli.rolloutrun import ask, open_runner, report, tell_or_do
+from cryofw.cli.rolloutrun import ask, open_runner, tell_or_do
 from cryofw.engine.home import Home
 from cryofw.errors import Refused, RolledBack
 from cryofw.rollout import events as e
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from cryofw.rollout import RolloutSummary
 
-_Asked: TypeAlias = e.AbortRequested | e.RollbackRequested | e.StopRequested
+_Asked: TypeAlias = e.AbortRequested | e.RollbackRequested
 
 rollout_argument = click.argument("rollout", required=False)
 why_option = click.option("--why", default="", help="The reason, for the record.")
@@ -59,21 +58,6 @@ def rollback(
     _do(state, rollout, keyring, event, yes=yes, as_json=as_json)
 
 
-@click.command()
-@rollout_argument
-@why_option
-@keyring_option
-@state_option
-@json_option
-def stop(rollout: str | None, why: str, keyring: Path, state: Path, as_json: bool) -> None:
-    """Emergency stop of ROLLOUT (default: the latest): nothing more is sent to any device.
-
-    Asks nothing. What is in a test boot is left to its lease, which reverts it, or is named.
-    """
-    event = e.StopRequested(operator_name(), why)
-    _do(state, rollout, keyring, event, yes=True, as_json=as_json)
-
-
 def _do(
     state: Path,
     rollout: str | None,
@@ -95,10 +79,6 @@ def _do(
     signed = _signed(home, summary, event)
 
     def act() -> None:
-        if isinstance(signed, e.StopRequested):
-            stopped = home.stop(home.load_plan(summary), signed, signed.by)
-            report(stopped, as_json=as_json)
-            return
         runner, _, _ = open_runner(state, summary.rollout, keyring, signed.by, as_json=as_json)
         try:
             runner.report(runner.go_on([signed], ""))
@@ -109,9 +89,7 @@ def _do(
 
 
 def _signed(home: Home, summary: RolloutSummary, event: _Asked) -> _Asked:
-    """Who asks for it, proven where a policy is in force; a stop is everybody's."""
-    if isinstance(event, e.StopRequested):
-        return event
+    """Who asks for it, proven where a policy is in force."""
     subject = ABORT if isinstance(event, e.AbortRequested) else ROLLBACK
     plan = home.load_plan(summary)
     by = require_role(home, Role.ABORT, subject, plan=plan, why=event.why)

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryofw.engine.journal_home import JournalHome
+from cryofw.engine.lab_acts import write_lab_event
 from cryofw.engine.reading_log import ReadingLog
 from cryofw.engine.request_box import RequestBox
 from cryofw.engine.site import SIMULATED_EPOCH, is_simulated
@@ -48,6 +49,7 @@ from cryofw.rollout import (
     step_from_record,
 )
 from cryofw.rollout import events as e
+from cryofw.rollout.lab_events import LabEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -294,7 +296,16 @@ class Home:
             for step in [event, *rollout.receive(event)]:
                 device: str | None = getattr(step, "device", None)
                 journal.append(step.kind, rollout=plan.rollout, device=device, **fields_of(step))
+            self._empty_requests(plan, journal)
         return rollout.state
+
+    def _empty_requests(self, plan: Plan, journal: Journal) -> None:
+        """What was asked of a rollout before it was stopped must not be obeyed by a rollback."""
+        box = self.requests(plan.rollout)
+        for name, event in box.waiting():
+            if isinstance(event, LabEvent):
+                write_lab_event(journal, event)
+            box.remove(name)
 
     def fold_rollout(self, plan: Plan, records: Sequence[Record], readings: ReadingLog) -> Rollout:
         """A rollout as the journal and its raw readings have it, ready to go on.

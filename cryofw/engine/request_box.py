@@ -46,12 +46,13 @@ class RequestBox:
         self._storage = storage
         self._prefix = f"requests/{rollout}/"
 
-    def put(self, event: Event, nonce: str) -> None:
-        """Leave a request; `nonce` keeps two requests of one kind apart."""
+    def put(self, event: Event, nonce: str) -> str:
+        """Leave a request; `nonce` keeps two requests of one kind apart. Its name is returned."""
         fields = asdict(event)
         order = "0" if event.kind in _URGENT else "1"
         name = f"{self._prefix}{order}-{event.kind}-{nonce}.json"
         self._storage.write_atomic(name, json.dumps(fields, sort_keys=True).encode())
+        return name
 
     def waiting(self) -> list[tuple[str, Event]]:
         """The requests there are, urgent ones first, each with the name to `remove` it by.
