@@ -21,6 +21,7 @@ from cryofw.cli.output import Output, Status
 from cryofw.health import Outcome, in_short
 from cryofw.rollout import DeviceState, Plan, RolloutState, Step, story
 from cryofw.rollout import events as e
+from cryofw.rollout.operator_state import why_not_acceptable
 
 if TYPE_CHECKING:
     from cryofw.journal import Record
@@ -270,6 +271,10 @@ def show_summary(output: Output, state: RolloutState) -> None:
     output.line()
     show_cryostats(output, state)
     _show_end(output, state)
+    held = [p for p in state.devices.values() if not why_not_acceptable(p)]
+    for progress in held if state.ended is None else []:
+        what = f"{progress.name}: more samples may decide until its hold expires, or you do"
+        output.status(Status.HELD, "held", f"{what}: `cryofw accept {progress.name} --why TEXT`")
     stuck = [p for p in state.devices.values() if p.quarantined]
     for progress in stuck:
         why = story.printable(progress.why)
@@ -324,6 +329,7 @@ def state_json(state: RolloutState) -> dict[str, object]:
                 "why": p.why,
                 "attempt": p.attempt,
                 "quarantined": p.quarantined,
+                "accepted": p.accepted or None,
             }
             for p in state.devices.values()
         },

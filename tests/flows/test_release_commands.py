@@ -144,6 +144,24 @@ def test_a_rollback_is_a_release_like_any_other(lab: SmallLab) -> None:
     assert [row["state"] for row in rows(lab)] == ["", "latest"]
 
 
+def test_a_release_says_which_versions_it_may_follow(lab: SmallLab) -> None:
+    lab.sign("drift", "--force", version="2.0.0")
+    add = ("release", "add", "drift.bin", "--from-versions", ">=1.1, <2", "--host", ">=0.0.1")
+    lab.run(*add, "--publish").expect(0)
+    lab.run("plan", "--release", "2.0.0").expect(
+        5, "rig-a c1-a c1-b c2-a c2-b: 2.0.0 may come from >=1.1, <2 only, it runs 1.0.0",
+        "a version in between",
+    )  # fmt: skip
+    lab.run("deploy", "--release", "1.1.0", "--yes").expect(75)
+    lab.run("approve", "--stage", "fleet").expect(0)
+    lab.run("resume").expect(0)
+    lab.run("plan", "--release", "2.0.0", "-o", "plan.json").expect(0, "versions >=1.1, <2")
+    made = parse_plan((lab.directory / "plan.json").read_bytes())
+    assert (made.from_versions, made.host_versions) == (">=1.1, <2", ">=0.0.1")
+    # What the command line adds holds as well.
+    lab.run("plan", "--release", "2.0.0", "--from-versions", "!=1.1").expect(5, ">=1.1, <2, !=1.1")
+
+
 def test_a_revoked_release_is_refused_everywhere_and_its_rollout_can_be_ended(
     lab: SmallLab,
 ) -> None:
@@ -286,6 +304,7 @@ def test_a_rotation_that_makes_no_sense_changes_nothing(
         (("release", "add", "factory.bin"), 5, "released already, as number 1"),
         (("release", "add", "factory.raw.bin"), 4, "not an MCUboot image"),
         (("release", "add", "drift.bin", "--host", "new"), 3, "no range of versions"),
+        (("release", "add", "drift.bin", "--from-versions", "1"), 3, "no range of versions"),
         (("release", "add", "drift.bin", "--sbom", "keys.yaml"), 3, "the sbom is not JSON"),
         (("release", "add", "drift.bin", "--repo", "none"), 3, "none is no release repository"),
         (("release", "init", "--root", "anna", "--targets", "products", "--online", "server",

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from cryofw.errors import BadInput
 from cryofw.release import ReleaseInvalid, ReleaseRecord, ReleaseRefused
-from cryofw.release.version_range import VersionRange
 from cryofw.release.record import Attachment, Revocation, record_from_custom
 from cryofw.release.role import is_product
+from cryofw.release.version_range import VersionRange
 
 HASH = "ab" * 32
 
@@ -94,7 +94,10 @@ json_values = st.recursive(
 )
 
 
-@given(st.sampled_from([*record().to_custom(), "sbom", "revoked", "host", "new"]), json_values)
+_OPTIONAL = ("sbom", "revoked", "host", "from_versions", "new")
+
+
+@given(st.sampled_from([*record().to_custom(), *_OPTIONAL]), json_values)
 def test_whatever_stands_in_a_record_it_is_read_or_refused(name: str, value: object) -> None:
     custom = record().to_custom() | {name: value}
     try:
