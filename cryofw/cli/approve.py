@@ -106,7 +106,7 @@ def _subject(home: Home, name: str | None, stage: str) -> _Subject:
     if name is not None and Path(name).is_file():
         plan = parse_plan(read_file(Path(name), "plan"), name)
         if plan.rollout not in home.history().rollouts:
-            return _Subject(home, plan, None, _stage(plan, None, stage))
+            return _Subject(home, plan, None, _stage(home, plan, None, stage))
     summary = home.find(plan.rollout if plan else name)
     if summary.ended is not None:
         raise Refused(
@@ -116,14 +116,14 @@ def _subject(home: Home, name: str | None, stage: str) -> _Subject:
         )
     plan = home.load_plan(summary)
     state = home.fold_rollout(plan, home.records(), home.readings(plan.rollout)).state
-    return _Subject(home, plan, state, _stage(plan, state, stage))
+    return _Subject(home, plan, state, _stage(home, plan, state, stage))
 
 
-def _stage(plan: Plan, state: RolloutState | None, stage: str) -> str:
+def _stage(home: Home, plan: Plan, state: RolloutState | None, stage: str) -> str:
     names = [planned.name for planned in plan.stages]
     index = state.stage_index if state else -1
     if not stage:
-        wanted = [name for name in names[index + 1 :] if _needed(plan, state, name)]
+        wanted = [name for name in names[index + 1 :] if _needed(home, plan, state, name)]
         if not wanted:
             raise UsageError(
                 f"no stage of {plan.rollout} needs an approval", why=f"it has {', '.join(names)}"
@@ -143,7 +143,7 @@ def _stage(plan: Plan, state: RolloutState | None, stage: str) -> str:
     return stage
 
 
-def _needed(plan: Plan, state: RolloutState | None, stage: str, also: str = "") -> int:
+def _needed(home: Home, plan: Plan, state: RolloutState | None, stage: str, also: str = "") -> int:
     """How many approvals a stage still needs, besides that of `also`."""
     from cryofw.rollout.approval_state import Approvals
 
@@ -151,7 +151,7 @@ def _needed(plan: Plan, state: RolloutState | None, stage: str, also: str = "") 
     names = [planned.name for planned in plan.stages]
     at = names.index(stage)
     needed = approvals.needed(plan.stages[at], plan.stages[at - 1] if at else None)
-    given = {*approvals.standing(stage, None), *([also] if also else [])}
+    given = {*approvals.standing(stage, home.now().timestamp()), *([also] if also else [])}
     return max(0, needed - len(given))
 
 
@@ -180,7 +180,7 @@ def _say(subject: _Subject, event: e.StageApproved, *, as_json: bool = False) ->
 
 def _tell_done(subject: _Subject, event: e.StageApproved, *, as_json: bool) -> None:
     output = Output()
-    left = _needed(subject.plan, subject.state, event.stage, event.by)
+    left = _needed(subject.home, subject.plan, subject.state, event.stage, event.by)
     if as_json:
         output.json(
             {

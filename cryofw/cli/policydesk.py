@@ -69,7 +69,7 @@ def under_policy(home: Home, made: Plan) -> Plan:
         (stage.name, earlier is not None and earlier.then_approve)
         for earlier, stage in zip(before, made.stages, strict=False)
     ]
-    return replace(made, policy=pinned.planned(stages))
+    return replace(made, policy=pinned.planned(stages, made.requester))
 
 
 def authority_to_start(home: Home, made: Plan, why: str) -> Authority:

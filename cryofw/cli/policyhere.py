@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cryofw.cli.operator import operator_name
-
 POLICY = "CRYOFW_POLICY"
 
 
 def acting_as(role: str, subject: str) -> str:
-    """Who does it; where a policy is at hand they prove it with their ssh key, and have the role.
+    """Who does it, proven with their ssh key, and with the role; empty where no policy is at hand.
 
     The policy is the file that CRYOFW_POLICY names, else the one pinned in the state directory.
 
@@ -28,7 +26,7 @@ def acting_as(role: str, subject: str) -> str:
     named = os.environ.get(POLICY, "").strip()
     path = Path(named or Path(os.environ.get("CRYOFW_STATE", ".cryofw"), "policy", "policy.yaml"))
     if not named and not path.exists():
-        return operator_name()
+        return ""
     from cryofw.cli.authority import require_role_here
     from cryofw.cli.file import read_file
     from cryofw.trust import Role, parse_policy

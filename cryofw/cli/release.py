@@ -13,6 +13,7 @@ import click
 
 from cryofw.cli.file import read_file, refuse_existing, write_file
 from cryofw.cli.keychoice import trusted_image_keys
+from cryofw.cli.operator import operator_name
 from cryofw.cli.options import PATH, force_option, json_option
 from cryofw.cli.output import Output, Status
 from cryofw.cli.policyhere import acting_as
@@ -100,7 +101,7 @@ def add(
     note = read_file(checkpoint, "checkpoint").decode("utf-8", "replace") if checkpoint else ""
     documents = {"sbom": sbom, "provenance": provenance, "coefficients": coefficients}
     said = Announcement(
-        acting_as("release", f"add {again or image}"), why, host, commit, note,
+        acting_as("release", f"add {again or image}") or operator_name(), why, host, commit, note,
         {kind: read_file(path, kind) for kind, path in documents.items() if path is not None},
         from_versions,
     )  # fmt: skip
@@ -141,7 +142,7 @@ def revoke(
 
     with opened(repo) as repository:
         product, version = parse_release(name, repository.products)
-        by = acting_as("release", f"revoke {product}/{version}")
+        by = acting_as("release", f"revoke {product}/{version}") or operator_name()
         record = revoke_release(repository, product, version, by, why)
         _publish_or_tell(repository, at_once, keyring, passphrase_file, only)
     _report("revoked" if at_once else "staged", record, at_once=at_once, as_json=as_json)

@@ -125,20 +125,11 @@ def ssh_sign(own: OwnKey, namespace: str, message: bytes) -> str:
 
 
 def _run(own: OwnKey, command: list[str], message: bytes) -> str:
-    # What it says on the way ("touch your key") is for the person, if there is one.
-    attended = sys.stderr.isatty()
-    if attended and own.key.type.is_fido:
-        sys.stderr.write(f"touch the FIDO key {own.key.fingerprint} now\n")
-        sys.stderr.flush()
-    why = ""
+    _tell(own)
     try:
+        # It asks for a passphrase or a PIN at the terminal itself, not on these streams.
         done = subprocess.run(  # noqa: S603  # no shell, and only our own arguments
-            command,
-            input=message,
-            stdout=subprocess.PIPE,
-            stderr=None if attended else subprocess.PIPE,
-            check=False,
-            timeout=_TIMEOUT_S,
+            command, input=message, capture_output=True, check=False, timeout=_TIMEOUT_S
         )
     except FileNotFoundError:
         why = "ssh-keygen is not installed"
@@ -147,10 +138,19 @@ def _run(own: OwnKey, command: list[str], message: bytes) -> str:
     else:
         if done.returncode == 0 and done.stdout:
             return done.stdout.decode("ascii", "replace")
-        why = (done.stderr or b"").decode("utf-8", "replace").strip() or "see above"
+        why = done.stderr.decode("utf-8", "replace").strip()
     raise Refused(
         f"the ssh key {own.key.fingerprint} did not sign",
         why=why,
         hint="`ssh-add -l` shows what the agent has; for a key elsewhere: "
         "`cryofw approve --statement FILE`",
     )
+
+
+def _tell(own: OwnKey) -> None:
+    """Which key is about to be used, for whoever types its passphrase or touches it."""
+    if sys.stderr.isatty():
+        touch = "; touch it when it blinks" if own.key.type.is_fido else ""
+        where = f" ({own.path})" if own.path else ""
+        sys.stderr.write(f"signing with {own.key.fingerprint}{where}{touch}\n")
+        sys.stderr.flush()

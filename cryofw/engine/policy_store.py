@@ -38,14 +38,16 @@ class PinnedPolicy:
     data: bytes
     source: str
 
-    def planned(self, stages: Iterable[tuple[str, bool]]) -> PlannedPolicy:
+    def planned(self, stages: Iterable[tuple[str, bool]], requester: str) -> PlannedPolicy:
         """What a plan freezes of it.
 
         Args:
             stages: name, and whether fleet.yaml wants its start approved.
+            requester: who asks for it.
 
         Raises:
-            Refused: it counts approvals of a stage that the plan does not have.
+            Refused: it counts approvals of a stage that the plan does not have, or asks for more
+                than there are people to give them.
         """
         known = list(stages)
         names = [name for name, _ in known]
@@ -57,7 +59,16 @@ class PinnedPolicy:
                     hint="a misspelt stage would be protected by nobody: correct the policy",
                 )
         policy = self.policy
-        return PlannedPolicy(policy.digest, policy.version, self.source, policy.needed(known))
+        needed = policy.needed(known)
+        able = policy.approvers(requester)
+        for name, count in needed.items():
+            if count > len(able):
+                raise Refused(
+                    f"stage {name} needs {count} approvals, and {len(able)} can be given",
+                    why=f"besides {requester}, who asks for it: {', '.join(able) or 'nobody'}",
+                    hint="somebody else asks for it, or the policy names more approvers",
+                )
+        return PlannedPolicy(policy.digest, policy.version, self.source, needed)
 
 
 def policy_entry(rollout: str) -> str:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cryofw.trust.statement import Role
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from cryofw.trust.ssh_key import SshKey
-    from cryofw.trust.statement import Role
 
 
 class Touch(StrEnum):
@@ -130,6 +131,13 @@ class Policy:
     def by_gitlab(self, login: str) -> str:
         """The principal behind a GitLab login; empty if there is none."""
         return next((p.name for p in self.principals.values() if login and p.gitlab == login), "")
+
+    def approvers(self, requester: str) -> list[str]:
+        """Who may approve what `requester` asked for."""
+        gone = {revoked.principal for revoked in self.revoked}
+        if not self.approvals.requester:
+            gone.add(requester)
+        return [name for name in self.holders(Role.APPROVE) if name not in gone]
 
     def needed(self, stages: Iterable[tuple[str, bool]]) -> dict[str, int]:
         """How many approvals each stage needs.

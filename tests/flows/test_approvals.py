@@ -168,6 +168,18 @@ def test_who_started_a_pipeline_asked_for_its_rollout(lab: GuardedLab) -> None:
     lab.lab.run("audit", "show", "--kind", "rollout-started").expect(0, "in job 41 of lab/firmware")
 
 
+def test_a_plan_that_nobody_could_approve_is_not_made(lab: GuardedLab) -> None:
+    roles = lab.people.document()["roles"]
+    assert isinstance(roles, dict)
+    lab.pin(version=9, roles={**roles, "approve": ["anna@lab", "bart@lab"]})
+
+    as_person(lab, "anna").lab.run("plan", "drift.bin").expect(
+        5, "stage fleet needs 2 approvals, and 1 can be given", "bart@lab"
+    )
+    lab.pin(version=10, approvals={"stages": {"flet": 2}})
+    lab.lab.run("plan", "drift.bin").expect(5, "stage 'flet', which the plan does not have")
+
+
 def test_people_who_may_sign_and_release(lab: GuardedLab) -> None:
     signs = ("sign", "good.raw.bin", "more.bin", "--version", "9.0.0", "--board", "cc40")
 
