@@ -161,7 +161,9 @@ def test_calibration_says_how_it_is_judged(fleet: Fleet) -> None:
         300,
         12 * 3600,
     )
-    assert contract.recalibration == Recalibration(command=("calibrate", "c.1", "4k"), timeout_s=1200)
+    assert contract.recalibration == Recalibration(
+        command=("calibrate", "c.1", "4k"), timeout_s=1200
+    )
     assert fleet.by_name["c2"].calibration.recalibration == Recalibration(device=True)
     assert fleet.by_name["r1"].calibration.recalibration == Recalibration()
     assert fleet.by_name["r1"].calibration.test is CalibrationTest.RANK
