@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cryofw.rollout import Running
     from cryofw.rollout.lab_events import DeviceAdopted
 
+_HANG = len("! adopted  ")
 _WORDS = {
     ImageStanding.VERIFIED: "verified, a way back",
     ImageStanding.FOREIGN: "a foreign image, known by its hash: a way back, no release",
@@ -153,7 +154,7 @@ def _show(
     output = Output()
     for event in report.adopted:
         status = Status.WARNING if event.image == ImageStanding.UNKNOWN else Status.OK
-        output.status(status, "adopted", _adopted_words(event))
+        output.hanging(f"{output.mark(status, 'adopted')}  ", _adopted_words(event), _HANG)
     for name in report.unchanged:
         output.status(Status.NOTHING, "unchanged", f"{name}: all of it was known")
     for name, why in report.silent.items():
