@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cryofw.audit.trust import LogTrust
 
 PROOF_VERSION = 1
+VOIDED = "approval-voided"
 _APPROVED = "-approved"
 _ACCEPTED = "-accepted"
 """Ends of kinds: a person released a stage or a plan; a person accepted a held device."""
@@ -92,7 +93,9 @@ def verify_device_proof(data: bytes, trust: LogTrust) -> DeviceClaim:
         seen=seen,
         attested=attested,
         verdict=verdict,
-        approvals=tuple(r for r in records if _is_approval_of(r, seen)),
+        approvals=tuple(
+            r for r in records if _is_approval_of(r, seen) and not _is_voided(r, records)
+        ),
         checkpoint=proof.checkpoint,
         signers=tuple(trust.name(key) for key in signers),
         witnesses=tuple(trust.name(key) for key, _ in cosigners),
@@ -133,6 +136,16 @@ def is_approval(record: Record) -> bool:
 def _is_approval_of(record: Record, seen: Record) -> bool:
     is_its_own = bool(seen.rollout) and record.rollout == seen.rollout
     return is_its_own and record.n < seen.n and is_approval(record)
+
+
+def _is_voided(approval: Record, records: Iterable[Record]) -> bool:
+    """Whether its key was revoked before it was used."""
+    mark = (approval.rollout, approval.fields.get("stage"), approval.fields.get("by"))
+    return any(
+        (r.rollout, r.fields.get("stage"), r.fields.get("principal")) == mark
+        for r in records
+        if r.kind == VOIDED and r.n > approval.n
+    )
 
 
 def version_of(records: Iterable[Record], image: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.audit.device_claim import (
     PROOF_VERSION,
+    VOIDED,
     is_approval,
     verdict_before,
     version_of,
@@ -135,6 +136,6 @@ def _evidence(records: Sequence[Record], device: str) -> list[Record]:
     if (verdict := verdict_before(before, seen)) is not None:
         kept[verdict.n] = verdict
     for record in before:
-        if record.kind == "rollout-started" or is_approval(record):
+        if record.kind in ("rollout-started", VOIDED) or is_approval(record):
             kept[record.n] = record
     return [kept[n] for n in sorted(kept)]

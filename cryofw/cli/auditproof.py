@@ -82,6 +82,13 @@ def prove(
 @key_option
 @witness_key_option
 @quorum_option
+@click.option(
+    "--policy",
+    "policy_path",
+    type=PATH,
+    metavar="FILE",
+    help="Prove the approvals too, with the keys of this policy.",
+)
 @keyring_option
 @json_option
 def verify_proof(
@@ -89,21 +96,35 @@ def verify_proof(
     keys: tuple[str, ...],
     witness_keys: tuple[str, ...],
     quorum: int,
+    policy_path: Path | None,
     keyring: Path,
     as_json: bool,
 ) -> None:
     """Check the proof in FILE and say what it proves; needs public keys and nothing else.
 
-    Exit code 4 if it proves nothing.
+    The policy under which a rollout ran lies beside its plan (rollouts/ID/policy.yaml). Exit
+    code 4 if it proves nothing.
     """
     from cryofw.audit import verify_device_proof
 
     trust = log_trust(keys, witness_keys, quorum, keyring)
     claim = verify_device_proof(read_file(file, "proof"), trust)
+    signed = None if policy_path is None else _approved_by(claim, policy_path)
     if as_json:
-        Output().json(_as_json(claim))
+        Output().json({**_as_json(claim), "approvals_signed_by": signed})
         return
     _render(Output(), claim)
+    if signed:
+        Output().line(f"  signed approvals: {', '.join(signed)}")
+
+
+def _approved_by(claim: DeviceClaim, path: Path) -> list[str]:
+    """Whose signed approvals the proof carries, each one proven."""
+    from cryofw.audit.claimed_approvals import prove_approvals
+    from cryofw.trust import parse_policy
+
+    policy = parse_policy(read_file(path, "policy"), str(path))
+    return [act.principal for act in prove_approvals(claim, policy)]
 
 
 def _as_json(claim: DeviceClaim) -> dict[str, object]:

@@ -168,6 +168,21 @@ def test_who_started_a_pipeline_asked_for_its_rollout(lab: GuardedLab) -> None:
     lab.lab.run("audit", "show", "--kind", "rollout-started").expect(0, "in job 41 of lab/firmware")
 
 
+def test_the_proof_of_a_device_carries_the_signed_approvals(lab: GuardedLab) -> None:
+    made = ("keys", "generate", "journal", "--purpose", "journal", "--algorithm", "ed25519")
+    lab.lab.run(*made, "--no-passphrase").expect(0)
+    lab.approve("bart")
+    lab.approve("carol")
+    as_person(lab, "anna").lab.run("resume").expect(0)
+    lab.lab.run("audit", "prove", "c2-a", "-o", "c2-a.proof").expect(0)
+    policy = f".cryofw/rollouts/{lab.plan.rollout}/policy.yaml"
+    check = ("audit", "verify-proof", "c2-a.proof", "--key", "keys/journal.pub.pem", "--policy")
+
+    lab.lab.run(*check, policy).expect(0, "signed approvals: bart@lab, carol@lab")
+    (lab.directory / "lab" / "other.yaml").write_bytes(lab.people.text(version=8))
+    lab.lab.run(*check, "other.yaml").expect(4, "the approval of fleet by bart@lab does not hold")
+
+
 def test_a_plan_that_nobody_could_approve_is_not_made(lab: GuardedLab) -> None:
     roles = lab.people.document()["roles"]
     assert isinstance(roles, dict)
