@@ -14,6 +14,7 @@ from cryofw.errors import CryofwError, VerificationFailed
 from cryofw.journal import TreeHead
 from cryofw.rollout import Event, step_from_record
 from cryofw.rollout import events as e
+from cryofw.rollout.operator_events import DeviceAccepted
 from cryofw.rollout.signed_act import TAKES_BACK, expected_act, takes_risks
 from cryofw.trust import (
     ActRefused,
@@ -189,7 +190,7 @@ class Authorization:
             )
 
     def recheck(self, records: Iterable[Record]) -> list[e.ApprovalVoided]:
-        """Prove the approvals in the journal again, before a rollout goes on.
+        """Prove the approvals and acceptances in the journal again, before a rollout goes on.
 
         Returns:
             Those that do not count any more, because a key was revoked since.
@@ -202,8 +203,9 @@ class Authorization:
         own = [(r, step_from_record(r)) for r in records if r.rollout == self._plan.rollout]
         known |= {(s.stage, s.principal) for _, s in own if isinstance(s, e.ApprovalVoided)}
         for record, step in own:
-            if not isinstance(step, e.StageApproved):
+            if not isinstance(step, e.StageApproved | DeviceAccepted):
                 continue
+            what = "an approval" if isinstance(step, e.StageApproved) else "an acceptance"
             expected = expected_act(step, self._plan.rollout, self._plan.digest)
             assert expected is not None
             try:
@@ -211,10 +213,12 @@ class Authorization:
                 self._require_others(step, proven)
             except CryofwError as error:
                 raise VerificationFailed(
-                    f"record {record.n} holds an approval that nobody gave",
+                    f"record {record.n} holds {what} that nobody gave",
                     why=f"{error.what}: {error.why}" if error.why else error.what,
                     hint="`cryofw audit verify` says what else was changed",
                 ) from error
+            if isinstance(step, DeviceAccepted):
+                continue
             why = self._why_revoked(step)
             mark = (step.stage, proven.principal)
             if why and mark not in known:
