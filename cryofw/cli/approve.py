@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryofw.cli.authority import Authority, make_statement, require_role
-from cryofw.cli.file import read_file, write_file
+from cryofw.cli.approvalfile import read_proof, write_statement
+from cryofw.cli.authority import Authority, require_role
+from cryofw.cli.file import read_file
 from cryofw.cli.options import PATH, force_option, json_option, state_option
 from cryofw.cli.output import Output, Status
 from cryofw.cli.rolloutrun import tell_or_do
@@ -18,7 +19,7 @@ from cryofw.engine.home import Home
 from cryofw.errors import Refused, UsageError
 from cryofw.rollout import events as e
 from cryofw.rollout import parse_plan
-from cryofw.trust.statement import APPROVAL_NAMESPACE, Role, parse_statement
+from cryofw.trust.statement import Role, parse_statement
 
 if TYPE_CHECKING:
     from cryofw.rollout import Plan, RolloutState
@@ -85,9 +86,11 @@ def approve(
     output = Output()
     if signature is not None:
         assert statement is not None
-        _take(subject, _read_proof(statement, signature), as_json=as_json)
+        _take(subject, read_proof(statement, signature), as_json=as_json)
     elif statement is not None:
-        _write_statement(subject, statement, principal, why, force=force)
+        write_statement(
+            subject.home, subject.plan, subject.stage, statement, principal, why, force=force
+        )
     else:
         if not as_json:
             _tell(output, subject)
@@ -210,15 +213,6 @@ def _proof_of(by: Authority) -> Proof:
     return proof
 
 
-def _read_proof(statement: Path, signature: Path) -> Proof:
-    from cryofw.trust import Proof, parse_signature
-
-    text = read_file(statement, "statement")
-    parse_statement(text, str(statement))
-    armored = read_file(signature, "signature").decode("ascii", "replace")
-    return Proof(text.decode(), armored, parse_signature(armored).key.fingerprint)
-
-
 def _take(subject: _Subject, proof: Proof, *, as_json: bool) -> None:
     """Check a signed approval and keep it: in the journal, or beside it until the plan starts.
 
@@ -248,28 +242,6 @@ def _check(subject: _Subject, event: e.StageApproved) -> None:
     authorization = subject.home.authorization(subject.plan)
     assert authorization is not None, "a policy is in force"
     authorization.admit(event, subject.home.now())
-
-
-def _write_statement(
-    subject: _Subject, path: Path, principal: str, why: str, *, force: bool
-) -> None:
-    from cryofw.engine.policy_store import PolicyStore
-    from cryofw.trust import require_role as require_holder
-
-    if not principal:
-        raise UsageError("who will sign it?", hint="--as PRINCIPAL, by the name in the policy")
-    home, plan = subject.home, subject.plan
-    policy = PolicyStore(home.storage).of_plan(plan)
-    assert policy is not None
-    require_holder(policy, principal, Role.APPROVE)
-    made = make_statement(
-        home, policy, Role.APPROVE, subject.stage, principal, plan=plan, why=why, now=home.now()
-    )
-    write_file(path, made.canonical, force=force)
-    output = Output()
-    output.status(Status.OK, "to sign", f"{path}, until {made.expires}")
-    output.line(f"  ssh-keygen -Y sign -n {APPROVAL_NAMESPACE} -f KEY {path}")
-    output.line(f"  then: cryofw approve --statement {path} --signature {path}.sig")
 
 
 def _tell(output: Output, subject: _Subject) -> None:

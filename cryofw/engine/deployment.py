@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryofw import __version__
 from cryofw.device import DeviceSilent, DeviceUnreachable
-from cryofw.engine.approval_box import ApprovalBox
+from cryofw.engine.admission import Admission
 from cryofw.engine.calibration_command import calibration_commands
 from cryofw.engine.coefficient_command import coefficient_commands
 from cryofw.engine.cryostat_eyes import CryostatEyes, open_plan_telemetry, require_budgets
@@ -19,21 +19,17 @@ from cryofw.engine.lab_metrics import LabMetrics
 from cryofw.engine.lab_standing import require_as_registered, require_free_to_go_back
 from cryofw.engine.lease_keeper import LeaseKeeper
 from cryofw.engine.policy_store import PolicyStore, require_in_force
-from cryofw.engine.request_box import AdmittedRequests
 from cryofw.engine.site import unwrap
 from cryofw.errors import CryofwError, Refused
 from cryofw.rollout import DeviceState, Rollout, Running, connection_of
 from cryofw.rollout import events as e
 from cryofw.rollout.lab_planner import require_host
-from cryofw.rollout.signed_act import TAKES_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from cryofw.device import DeviceDriver
-    from cryofw.engine.authorization import Authorization
     from cryofw.engine.home import Home
-    from cryofw.engine.request_box import RequestBox
     from cryofw.engine.site import Site
     from cryofw.fleet import Controller
     from cryofw.image import PublicKey
@@ -242,8 +238,9 @@ class Deployment:
             authorization = self.home.authorization(self.plan, journal)
             requests = self.home.requests(self.plan.rollout)
             if authorization is not None:
-                events = self._admitted(authorization, rollout.state, journal.records, events)
-                requests = self._admitted_requests(authorization)
+                admission = Admission(self.home, self.plan, authorization, self.on_refused)
+                events = admission.events(rollout.state, journal.records, events)
+                requests = admission.requests()
             if fresh:
                 PolicyStore(self.home.storage).keep(self.plan)
                 self.home.save_plan(self.plan)
@@ -268,46 +265,6 @@ class Deployment:
                 if lab is not None:
                     await lab.close()
             return rollout.state
-
-    def _admitted(
-        self,
-        authorization: Authorization,
-        state: RolloutState,
-        records: Sequence[Record],
-        events: Sequence[Event],
-    ) -> list[Event]:
-        """What may be journaled of what people said, and which approvals ceased to count.
-
-        Raises:
-            ActRefused, SignatureInvalid: what was asked for here may not be.
-            VerificationFailed: an approval in the journal is forged.
-        """
-        now = self.home.now()
-        for event in events:
-            authorization.admit(event, now)
-        takes_back = state.ending is not None or any(isinstance(one, TAKES_BACK) for one in events)
-        if takes_back:
-            return list(events)
-        voided = authorization.recheck(records)
-        waiting: list[Event] = []
-        for approval in ApprovalBox(self.home.storage, self.plan.rollout).waiting():
-            try:
-                authorization.admit(approval, now)
-            except CryofwError as error:
-                if not authorization.is_known(approval):
-                    self.on_refused(approval, error)
-            else:
-                waiting.append(approval)
-        started = [event for event in events if isinstance(event, e.RolloutStarted)]
-        return [*started, *voided, *waiting, *(one for one in events if one not in started)]
-
-    def _admitted_requests(self, authorization: Authorization) -> RequestBox:
-        return AdmittedRequests(
-            self.home.storage,
-            self.plan.rollout,
-            lambda event: authorization.admit(event, self.home.now()),
-            self.on_refused,
-        )
 
     def _require_images(self) -> None:
         """The release and every way back are at hand and verify, before anything is written."""
