@@ -219,7 +219,8 @@ class Ledger:
             rollout.take(record)
         if record.device is None:
             return
-        self.register.take(record, self.quarantine)
+        if record.kind in LAB_KINDS:
+            self.register.take(record, self.quarantine)
         if (now := standing(record)) is not None:
             self.running[record.device] = now
         elif record.kind == "device-quarantined":

@@ -90,6 +90,9 @@ def adopt(
     fleet = load_fleet(fleet_path)
     chosen = _choose(fleet.controllers, device, replace=replace, why=why)
     keys = list(trusted_image_keys((), keyring).values()) if has_keyring(keyring) else []
+    if not keys:
+        what = f"{keyring} has no image key: every image will be a foreign one"
+        Output(sys.stderr).status(Status.WARNING, "no key", what)
     given = read_images(images, keys)
     home = Home(state)
     ports = [controller.port for controller in chosen]
