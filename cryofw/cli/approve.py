@@ -64,7 +64,7 @@ def approve(
 ) -> None:
     """Approve the start of a stage of a PLAN file, or of a ROLLOUT (default: the latest).
 
-    Without --stage: the next one that needs it. Where a policy is in force your ssh key signs,
+    Where a policy is in force your ssh key signs, without --stage for the next one that needs it:
     from a file (CRYOFW_SSH_KEY), the agent, or a FIDO token that you touch; an approval is for
     one stage of one plan, and expires.
 
@@ -125,6 +125,9 @@ def _subject(home: Home, name: str | None, stage: str) -> _Subject:
 def _stage(home: Home, plan: Plan, state: RolloutState | None, stage: str) -> str:
     names = [planned.name for planned in plan.stages]
     index = state.stage_index if state else -1
+    if not stage and plan.policy is None:
+        hint = f"--stage NAME; its stages are {', '.join(names)}"
+        raise UsageError("which stage is approved?", hint=hint)
     if not stage:
         wanted = [name for name in names[index + 1 :] if _needed(home, plan, state, name)]
         if not wanted:

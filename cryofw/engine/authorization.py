@@ -38,6 +38,13 @@ if TYPE_CHECKING:
     from cryofw.trust import Policy, Statement
 
 
+_PROVEN_AGAIN: dict[type[Event], str] = {
+    e.RolloutStarted: "a start",
+    e.StageApproved: "an approval",
+    DeviceAccepted: "an acceptance",
+}
+
+
 class Authorization:
     """The acts of one rollout under its policy.
 
@@ -190,41 +197,41 @@ class Authorization:
             )
 
     def recheck(self, records: Iterable[Record]) -> list[e.ApprovalVoided]:
-        """Prove the approvals and acceptances in the journal again, before a rollout goes on.
+        """Prove start, approvals and acceptances in the journal again, before a rollout goes on.
 
         Returns:
-            Those that do not count any more, because a key was revoked since.
+            Approvals that do not count any more, because a key was revoked since.
 
         Raises:
-            VerificationFailed: one of them could not have been given as it stands there.
+            VerificationFailed: one of these could not have been written as it stands there.
         """
-        voided: list[e.ApprovalVoided] = []
-        known: set[tuple[str, str]] = set()
         own = [(r, step_from_record(r)) for r in records if r.rollout == self._plan.rollout]
-        known |= {(s.stage, s.principal) for _, s in own if isinstance(s, e.ApprovalVoided)}
+        known = {(s.stage, s.principal) for _, s in own if isinstance(s, e.ApprovalVoided)}
+        voided: list[e.ApprovalVoided] = []
         for record, step in own:
-            if not isinstance(step, e.StageApproved | DeviceAccepted):
-                continue
-            what = "an approval" if isinstance(step, e.StageApproved) else "an acceptance"
-            expected = expected_act(step, self._plan.rollout, self._plan.digest)
-            assert expected is not None
-            try:
-                proven = self._prove(step, expected, datetime.fromisoformat(record.t), None)
-                self._require_others(step, proven)
-            except CryofwError as error:
-                raise VerificationFailed(
-                    f"record {record.n} holds {what} that nobody gave",
-                    why=f"{error.what}: {error.why}" if error.why else error.what,
-                    hint="`cryofw audit verify` says what else was changed",
-                ) from error
-            if isinstance(step, DeviceAccepted):
+            if isinstance(step, Event) and type(step) in _PROVEN_AGAIN:
+                self._prove_again(record, step)
+            if not isinstance(step, e.StageApproved):
                 continue
             why = self._why_revoked(step)
-            mark = (step.stage, proven.principal)
-            if why and mark not in known:
-                known.add(mark)
-                voided.append(e.ApprovalVoided(step.stage, proven.principal, why))
+            if why and (step.stage, step.by) not in known:
+                known.add((step.stage, step.by))
+                voided.append(e.ApprovalVoided(step.stage, step.by, why))
         return voided
+
+    def _prove_again(self, record: Record, step: Event) -> None:
+        """By the policy of the rollout, at the time of the record."""
+        expected = expected_act(step, self._plan.rollout, self._plan.digest)
+        assert expected is not None
+        try:
+            proven = self._prove(step, expected, datetime.fromisoformat(record.t), None)
+            self._require_others(step, proven)
+        except CryofwError as error:
+            raise VerificationFailed(
+                f"record {record.n} holds {_PROVEN_AGAIN[type(step)]} that nobody gave",
+                why=f"{error.what}: {error.why}" if error.why else error.what,
+                hint="`cryofw audit verify` says what else was changed",
+            ) from error
 
     def _why_revoked(self, step: e.StageApproved) -> str:
         proof = Proof.of(step.proof)

@@ -350,6 +350,13 @@ def approval_of_the_requester_by_hand(lab: GuardedLab) -> Command:
     return ("resume",)
 
 
+def start_written_by_hand(lab: GuardedLab) -> Command:
+    """Another requester is put into the journal, so that anna may approve."""
+    lab.journal(e.RolloutStarted(lab.plan.digest, lab.plan.release.hash, "1.1.0", "", "dora@lab"))
+    lab.person = "anna"
+    return ("resume",)
+
+
 def audit_of_an_approval_by_hand(lab: GuardedLab) -> Command:
     lab.journal(e.StageApproved("fleet", "carol@lab", "trust me"))
     return ("audit", "verify")

@@ -290,6 +290,8 @@ APPROVALS = (
     Attack("requester-approves-by-hand", "the requester writes to the journal",
            a.approval_of_the_requester_by_hand, INVALID,
            ("holds an approval that nobody gave", "asked for this rollout")),
+    Attack("start-by-hand", "another requester is written into the journal",
+           a.start_written_by_hand, INVALID, ("holds a start that nobody gave", "nobody signed")),
     Attack("audit-approval-by-hand", "the same, seen by the audit", a.audit_of_an_approval_by_hand,
            INVALID, ("nobody signed it",)),
     Attack("audit-too-few", "a stage began with too few approvals",

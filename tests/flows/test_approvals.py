@@ -91,6 +91,26 @@ def test_an_emergency_stop_and_the_way_back_need_no_role(lab: GuardedLab) -> Non
     assert lab.lab.records()[-1]["kind"] == "rollout-ended"
 
 
+def test_who_may_abort_takes_a_whole_rollout_back(lab: GuardedLab) -> None:
+    lab.approve("bart")
+    lab.approve("carol")
+    as_person(lab, "anna").lab.run("resume").expect(0)
+    lab.lab.run("rollback", "--yes").expect(5, "anna@lab may not abort")
+
+    as_person(lab, "bart").lab.run("rollback", "--yes", "--why", "cold feet").expect(0)
+
+    assert set(lab.lab.running().values()) == {"factory"}
+    lab.lab.run("audit", "verify").expect(0, "verified")
+
+
+def test_after_a_stop_who_may_abort_finishes_the_way_back(lab: GuardedLab) -> None:
+    as_person(lab, "stranger").lab.run("stop", "--why", "smoke").expect(0)
+    as_person(lab, "bart").lab.run("rollback", "--yes").expect(0)
+
+    assert set(lab.lab.running().values()) == {"factory"}
+    lab.lab.run("audit", "verify").expect(0, "verified")
+
+
 def test_anybody_may_stop(lab: GuardedLab) -> None:
     as_person(lab, "stranger").lab.run("stop", "--why", "smoke").expect(0, "stopped  smoke")
 
