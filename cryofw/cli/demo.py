@@ -35,7 +35,7 @@ _STORY: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = (
         ),
     ),
     (
-        "A release whose calibration shifts after 20 minutes: the canary catches it.",
+        "A release whose calibration shifts after 20 minutes: the rig catches it.",
         (
             ("sign firmware/build/drift.bin drift.bin --version 1.2.0 --board cc40", 0),
             ("deploy drift.bin --yes", 6),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cryofw.cli.output import Output, Status
 from cryofw.health import StreamKind
 from cryofw.health.figure import figure, one_in
+from cryofw.rollout.streams import ADVISED_BASELINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -113,7 +114,15 @@ def _sight_words(sight: Sight) -> str:
 
 
 def show_blind_spots(output: Output, foresight: Foresight) -> None:
-    """What would be refused once its baseline is taken, as its last one was."""
+    """What would be refused once its baseline is taken, as its last one was, or may be."""
+    short = {c.baseline_samples for stage in foresight.stages for c in stage.sights}
+    if short and min(short) < ADVISED_BASELINE:
+        output.status(
+            Status.WARNING,
+            "short",
+            f"baseline_samples: {min(short)} may be too few to judge by, and then a healthy device "
+            f"is refused; {ADVISED_BASELINE} or more are safe",
+        )
     for stage in foresight.stages:
         blind = [seen for seen in stage.seen if seen.blind]
         if blind:

@@ -82,7 +82,7 @@ def _alarm(stream: CalibrationStream, lost: str) -> str:
         blocks = f"{stream.bound.outside} of {stream.bound.blocks} blocks"
         what = f"{metric.name} lies beyond {bound:g} {metric.unit} in {blocks}"
         return f"{what}; {bet_words(stream.bound.peak, rule.bound_threshold)}"
-    what = f"{_excess(stream)} is beyond the margin {metric.margin:g}"
+    what = f"{_excess(stream)} is beyond the margin {metric.margin:g} {metric.unit}"
     return f"{what}; {bet_words(stream.e_peak, rule.shift_threshold)}"
 
 

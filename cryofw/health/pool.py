@@ -135,7 +135,7 @@ class Pool:
             metric, run = self.metric, self._excursion
             words = self._words(run.mean, run.count) if run.count else self._words()
             bet = bet_words(self.test.wagers[0].peak, self.threshold)
-            reason = f"{words} is beyond the margin {metric.margin:g}; {bet}"
+            reason = f"{words} is beyond the margin {metric.margin:g} {metric.unit}; {bet}"
             return MetricFinding(metric.name, Shift.REGRESSED, reason, self.evidence())
         return MetricFinding(self.metric.name, Shift.UNDECIDED, self._words(), self.evidence())
 

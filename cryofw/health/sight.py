@@ -31,6 +31,7 @@ PASSED = 0.95
 _RUNS = 150
 _MOST = 12.0  # block deviations; what is not found there is not found
 _STEP = 0.05
+_MOST_BLOCKS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Sight:
         """Why a firmware that is worse by `reject` would not be found; empty if it would."""
         shift = self.smallest_shift(metric, sd)
         if shift is None:
-            return f"{metric.name}: {self._blocks} see no shift at all: take a longer one"
+            return f"{metric.name}: {self._blocks} see no shift at all"
         if shift > metric.reject:
             return (
                 f"{metric.name}: the smallest shift found in 90 % of cases is {shift:.3g} "
@@ -81,7 +82,7 @@ class Sight:
     def inconclusive(self, metric: MetricContract, sd: float) -> str:
         """Why a healthy device would not pass; empty if it would, in 95 % of cases."""
         if self.clears is None:
-            return f"{metric.name}: {self._blocks} can prove nothing: take a longer one"
+            return f"{metric.name}: {self._blocks} can prove nothing"
         if self.clears * sd > metric.reject:
             return (
                 f"{metric.name}: a healthy device is cleared of {self.clears * sd:.3g} "
@@ -91,6 +92,8 @@ class Sight:
 
     @property
     def _blocks(self) -> str:
+        if not self.block:
+            return "too few samples for a noise that remembers for so long"
         after = f"{self.blocks_after} in the soak"
         return f"{self.blocks_before} blocks of {self.block} in the baseline and {after}"
 
@@ -122,7 +125,7 @@ def sight(
     block = expected_length(baseline_samples, rho)
     if not block or planned_samples < block:
         return Sight(None, None, block, baseline_samples // max(1, block), 0)
-    before, after = baseline_samples // block, planned_samples // block
+    before, after = _cut(baseline_samples // block), _cut(planned_samples // block)
     deviation = block_deviation(rho, block)
     finds, clears = _finds(before, after, threshold), _clears(before, after, beta)
     return Sight(
@@ -145,10 +148,15 @@ def stream_sight(stream: CalibrationStream) -> tuple[Sight, float]:
     blocks = shift.base_blocks
     mean = math.fsum(blocks) / len(blocks)
     deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in blocks) / max(1, len(blocks) - 1))
-    after = rule.planned_samples // shift.length
-    finds = _finds(len(blocks), after, rule.shift_threshold)
-    clears = _clears(len(blocks), after, rule.beta)
-    return Sight(finds, clears, shift.length, len(blocks), after), deviation
+    before, after = _cut(len(blocks)), _cut(rule.planned_samples // shift.length)
+    finds = _finds(before, after, rule.shift_threshold)
+    clears = _clears(before, after, rule.beta)
+    return Sight(finds, clears, shift.length, before, after), deviation
+
+
+def _cut(blocks: int) -> int:
+    """More blocks see more, and playing them through takes long: what is said holds for these."""
+    return min(blocks, _MOST_BLOCKS)
 
 
 def typical_blindness(metric: MetricContract, seen: Sequence[tuple[Sight, float]]) -> str:

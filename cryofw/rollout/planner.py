@@ -117,7 +117,7 @@ def _grouped(reasons: Sequence[str]) -> list[str]:
     for reason in reasons:
         name, _, text = reason.partition(": ")
         names.setdefault(text, []).append(name)
-    return [f"{' '.join(who)}: {text}" if text else " ".join(who) for text, who in names.items()]
+    return [f"{', '.join(who)}: {text}" if text else ", ".join(who) for text, who in names.items()]
 
 
 def make_plan(

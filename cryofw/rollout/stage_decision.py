@@ -57,7 +57,8 @@ def _name_unfinished(state: RolloutState) -> Next:
         if device.sent and device.state not in SETTLED and not device.quarantined:
             hint = (
                 "if it knows leases it goes back by itself when its lease has run out; else "
-                f"cycle its power; then `cryofw rollback` or `quarantine clear {device.name}`"
+                "cycle its power; then `cryofw rollback`, and once you have seen to it "
+                f"`cryofw quarantine clear {device.name}`"
             )
             return e.DeviceQuarantined(device.name, f"left {device.state} by the stop", hint)
     return None

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from cryofw.health import EvidenceContract, Sight
     from cryofw.rollout.plan import Plan, PlannedDevice, PlannedStage
 
+ADVISED_BASELINE = 100
+"""Baseline samples: with fewer, an unlucky series looks as if its noise remembered for long."""
+
 FALSE_ROLLBACK = 0.01
 """Of a plan that freezes no ledger: those of cryofw 0.1.0 before its statistics."""
 
@@ -88,12 +91,15 @@ def blind_spots(
         return found
     for name, seen in sights(stages, devices, open_ledger(stages, devices, false_rollback)).items():
         for contract, sees in seen.items():
-            samples = f"{contract.baseline_samples} baseline samples and {sees.blocks_after}"
+            samples = (
+                f"baseline_samples: {contract.baseline_samples} and a soak of "
+                f"{contract.planned_samples} samples"
+            )
             if sees.finds is None:
                 found.append(
-                    f"stage {name}: {samples} in the soak find no shift at all with a "
-                    f"false_rollback of {false_rollback:g}: take more"
+                    f"stage {name}: {samples} find no shift at all with a false_rollback of "
+                    f"{false_rollback:g}; take {ADVISED_BASELINE} baseline samples or a longer soak"
                 )
             elif sees.clears is None:
-                found.append(f"stage {name}: {samples} in the soak can never pass: take more")
+                found.append(f"stage {name}: {samples} can never pass; take more")
     return found

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 _S = DeviceState
 _BASELINE_PATIENCE = 3
 _BLIND = (
-    "take a longer baseline (baseline_samples) or soak, or allow more (reject); "
-    "`cryofw gate tune` proposes numbers"
+    "set baseline_samples to 100 or more, sample less often (every), soak longer or allow more "
+    "(reject); `cryofw gate tune` proposes numbers"
 )
 
 

@@ -89,7 +89,7 @@ def test_in_short_leaves_out_odds_and_details_also_of_older_journals() -> None:
     )
     for reason in (new, alone):
         assert in_short(reason).startswith("snr -2")
-        assert in_short(reason).endswith(" dB is beyond the margin 0.5")
+        assert in_short(reason).endswith(" dB is beyond the margin 0.5 dB")
     assert in_short(old) == "snr -0.289 dB is beyond the margin 0.5"
     assert in_short(f"a rolled-back: {old}; b rolled-back: {old}") == (
         "a rolled-back: snr -0.289 dB is beyond the margin 0.5; "

@@ -174,7 +174,7 @@ def test_a_bad_device_is_taken_back_with_controls_and_numbers() -> None:
     verdict = the_last(lab, e.VerdictReached)
     assert (verdict.device, verdict.outcome) == ("a1", "failed")
     assert "dB against a2, a3, a4 (30.9" in verdict.why
-    assert "is beyond the margin 0.1; a 1-unit bet against the firmware grew to" in verdict.why
+    assert "is beyond the margin 0.1 dB; a 1-unit bet against the firmware grew to" in verdict.why
     numbers = verdict.evidence["metrics"]["snr"]
     assert numbers["controls"] == ["a2", "a3", "a4"]
     assert numbers["e_peak"] >= numbers["e_needed"] > 100
