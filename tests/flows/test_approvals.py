@@ -256,7 +256,9 @@ def test_without_a_policy_nothing_changes(lab: GuardedLab) -> None:
         lab.home.storage.remove(name)
 
     plain.lab.run("deploy", "good.bin", "--yes").expect(75, "stage fleet needs an approval")
-    plain.lab.run("approve", "--statement", "x").expect(2, "recorded, not signed")
+    plain.lab.run("approve", "--stage", "fleet", "--statement", "x").expect(
+        2, "recorded, not signed"
+    )
     plain.lab.run("approve", "--stage", "fleet").expect(0, "by anna@lab")
     plain.lab.run("resume").expect(0)
 

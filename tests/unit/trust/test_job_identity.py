@@ -15,6 +15,12 @@ NOW = datetime.now(UTC)
 ISSUING = JobIssuer()
 
 
+def claims_now(**changes: object) -> dict[str, object]:
+    """What a token says that was made when these tests began."""
+    at = int(NOW.timestamp())
+    return ISSUING.claims(**{"iat": at, "nbf": at, "exp": at + 300, **changes})
+
+
 def trust(**changes: object) -> GitlabTrust:
     jwks = changes.pop("jwks", ISSUING.jwks)
     assert isinstance(jwks, dict)
@@ -25,7 +31,7 @@ def trust(**changes: object) -> GitlabTrust:
 
 @pytest.mark.parametrize(("alg", "kid"), [("RS256", "r1"), ("ES256", "e1")])
 def test_a_good_token_leaves_its_claims_and_not_itself(alg: str, kid: str) -> None:
-    token = ISSUING.token(ISSUING.claims(secret="hush"), alg, kid)
+    token = ISSUING.token(claims_now(secret="hush"), alg, kid)
 
     claims = verify_job_token(token, trust(), NOW)
 
@@ -37,7 +43,7 @@ def test_a_good_token_leaves_its_claims_and_not_itself(alg: str, kid: str) -> No
 
 
 def test_several_audiences_and_an_open_branch_where_that_is_allowed() -> None:
-    claims = ISSUING.claims(aud=["vault", "cryofw"], ref_protected="false", ref="try-this")
+    claims = claims_now(aud=["vault", "cryofw"], ref_protected="false", ref="try-this")
     token = ISSUING.token(claims)
 
     assert verify_job_token(token, trust(protected=False), NOW)["ref"] == "try-this"
@@ -46,7 +52,7 @@ def test_several_audiences_and_an_open_branch_where_that_is_allowed() -> None:
 
 
 def test_a_minute_of_another_clock_is_forgiven_and_not_two() -> None:
-    token = ISSUING.token(ISSUING.claims())
+    token = ISSUING.token(claims_now())
     end = NOW + timedelta(seconds=300)
 
     assert verify_job_token(token, trust(), end + timedelta(seconds=50))
@@ -62,7 +68,7 @@ def test_a_minute_of_another_clock_is_forgiven_and_not_two() -> None:
 def test_a_claim_that_is_not_what_it_should_be(claim: str, value: object) -> None:
     if (claim, value) == ("ref_protected", True):
         return
-    token = ISSUING.token(ISSUING.claims(**{claim: value}))
+    token = ISSUING.token(claims_now(**{claim: value}))
 
     with pytest.raises(ActRefused):
         verify_job_token(token, trust(), NOW)
@@ -88,7 +94,7 @@ def test_what_is_no_token(token: str) -> None:
 
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_no_part_of_a_token_can_be_changed(part: int) -> None:
-    parts = ISSUING.token(ISSUING.claims()).split(".")
+    parts = ISSUING.token(claims_now()).split(".")
     at = len(parts[part]) // 2
     letter = "A" if parts[part][at] != "A" else "B"
     parts[part] = parts[part][:at] + letter + parts[part][at + 1 :]
@@ -98,7 +104,7 @@ def test_no_part_of_a_token_can_be_changed(part: int) -> None:
 
 
 def test_a_key_set_that_cannot_be_used() -> None:
-    token = ISSUING.token(ISSUING.claims())
+    token = ISSUING.token(claims_now())
     key = ISSUING.jwks["keys"][0]
     broken: list[dict[str, object]] = [
         {"keys": []},
@@ -114,6 +120,6 @@ def test_a_key_set_that_cannot_be_used() -> None:
     for jwks in broken:
         with pytest.raises(SignatureInvalid):
             verify_job_token(token, trust(jwks=jwks), NOW)
-    critical = ISSUING.token(ISSUING.claims(), crit=["b64"], b64=False)
+    critical = ISSUING.token(claims_now(), crit=["b64"], b64=False)
     with pytest.raises(SignatureInvalid, match="not signed with a signing key"):
         verify_job_token(critical, trust(), NOW)
