@@ -82,7 +82,7 @@ def test_deployed_and_taken_back_with_the_firmware(lab: SmallLab) -> None:
     [
         ({"defaults": {GAIN: {"type": "f32", "value": "2.1"}}}, 3, "expected a number, got `2.1`"),
         ({"controllers": {"c9-z": {}}}, 5, "c9-z: has coefficients, but is no controller"),
-        ({"defaults": {}}, 5, "rig-a c1-b c2-a c2-b: the release brings coefficients, but none"),
+        ({"defaults": {}}, 5, "rig-a, c1-b, c2-a, c2-b: the release brings coefficients, but none"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(

@@ -149,7 +149,7 @@ def test_a_release_says_which_versions_it_may_follow(lab: SmallLab) -> None:
     add = ("release", "add", "drift.bin", "--from-versions", ">=1.1, <2", "--host", ">=0.0.1")
     lab.run(*add, "--publish").expect(0)
     lab.run("plan", "--release", "2.0.0").expect(
-        5, "rig-a c1-a c1-b c2-a c2-b: 2.0.0 may come from >=1.1, <2 only, it runs 1.0.0",
+        5, "rig-a, c1-a, c1-b, c2-a, c2-b: 2.0.0 may come from >=1.1, <2 only, it runs 1.0.0",
         "a version in between",
     )  # fmt: skip
     lab.run("deploy", "--release", "1.1.0", "--yes").expect(75)
