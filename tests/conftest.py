@@ -28,6 +28,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     os.environ["CRYOFW_HOST_STATE"] = str(base / f"host-{next(_HOSTS)}")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Modules in real time stay in one process, where they do not compete with one another."""
     for item in items:
