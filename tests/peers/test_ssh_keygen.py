@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -27,10 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.peer,
-    pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="needs openssh-client"),
-]
+pytestmark = pytest.mark.peer
 
 MESSAGE = b"what a person approves\n"
 SOFT = ("ed25519", "ecdsa", "sk-ed25519", "sk-ecdsa", "rsa")
