@@ -9,6 +9,7 @@ from cryofw.cli.authority import Authority, choose_key, require_role
 from cryofw.cli.operator import operator_name
 from cryofw.engine.policy_store import POLICY_NAME, RELEASES, PolicyStore, require_in_force
 from cryofw.errors import Refused
+from cryofw.rollout.plan_check import gated_stages
 from cryofw.rollout.signed_act import RESUME, START, override_subject
 from cryofw.trust.statement import Role
 
@@ -64,12 +65,7 @@ def under_policy(home: Home, made: Plan) -> Plan:
     pinned = PolicyStore(home.storage).pinned()
     if pinned is None:
         return made
-    before = [None, *made.stages]
-    stages = [
-        (stage.name, earlier is not None and earlier.then_approve)
-        for earlier, stage in zip(before, made.stages, strict=False)
-    ]
-    return replace(made, policy=pinned.planned(stages, made.requester))
+    return replace(made, policy=pinned.planned(gated_stages(made), made.requester))
 
 
 def authority_to_start(home: Home, made: Plan, why: str) -> Authority:

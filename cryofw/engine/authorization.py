@@ -15,6 +15,7 @@ from cryofw.journal import TreeHead
 from cryofw.rollout import Event, step_from_record
 from cryofw.rollout import events as e
 from cryofw.rollout.operator_events import DeviceAccepted
+from cryofw.rollout.plan_check import why_fewer_approvals
 from cryofw.rollout.signed_act import TAKES_BACK, expected_act, takes_risks
 from cryofw.trust import (
     ActRefused,
@@ -173,7 +174,16 @@ class Authorization:
             )
 
     def _require_start(self, proven: ProvenAct) -> None:
-        """Somebody known asked for it, and who starts it may take the risks that it takes."""
+        """Somebody known asked for it, and who starts it may take the risks that it takes.
+
+        What the plan says of approvals is only what its maker wrote; the policy is asked again.
+        """
+        if why := why_fewer_approvals(self._plan, self._policy):
+            raise ActRefused(
+                "the plan asks for other approvals than its policy",
+                why=why,
+                hint="it was edited: make a new plan",
+            )
         requester = self._plan.requester
         if requester not in self._policy.principals:
             raise ActRefused(
@@ -226,6 +236,8 @@ class Authorization:
         try:
             proven = self._prove(step, expected, datetime.fromisoformat(record.t), None)
             self._require_others(step, proven)
+            if isinstance(step, e.RolloutStarted):
+                self._require_start(proven)
         except CryofwError as error:
             raise VerificationFailed(
                 f"record {record.n} holds {_PROVEN_AGAIN[type(step)]} that nobody gave",

@@ -24,6 +24,7 @@ from cryofw.errors import CryofwError, Refused
 from cryofw.rollout import DeviceState, Rollout, Running, connection_of
 from cryofw.rollout import events as e
 from cryofw.rollout.lab_planner import require_host
+from cryofw.rollout.plan_check import untold_risks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -85,6 +86,20 @@ def _require_started(rollout: str, records: Sequence[Record]) -> None:
             f"rollout {rollout} is in a journal that was retired",
             why="only a rollout of this journal can go on or be taken back",
             hint="deploy the older image as a release of its own, with --downgrade",
+        )
+
+
+def _require_told(plan: Plan) -> None:
+    """Risks stand in the plan that takes them: who starts or approves it reads them there.
+
+    Raises:
+        Refused: it takes one that it does not name; cryofw makes no such plan.
+    """
+    if untold := untold_risks(plan):
+        raise Refused(
+            "the plan takes risks that nobody has accepted in it",
+            why="\n".join(untold),
+            hint="it was edited: make a new plan",
         )
 
 
@@ -224,6 +239,7 @@ class Deployment:
                 require_host(self.plan, __version__)
                 require_as_registered(self.plan, self.home.history().register)
                 require_in_force(self.plan, PolicyStore(self.home.storage).pinned())
+                _require_told(self.plan)
             readings = self.home.readings(self.plan.rollout)
             rollout = self.home.fold_rollout(self.plan, journal.records, readings)
             if not fresh:

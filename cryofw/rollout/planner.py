@@ -228,7 +228,7 @@ def _device(
         running_hash=answer.hash,
         running_version=answer.version,
         last_good=last_good,
-        way_back=last_good is not None and _boots_after(wish.release, last_good),
+        way_back=last_good is not None and boots_after(wish.release, last_good),
         lease_ttl_s=max(60.0, 6 * controller.heartbeat.every_s),
         evidence=evidence_of(controller, stage),
         sources=lab_sources(controller),
@@ -256,7 +256,7 @@ def connection_of(controller: Controller) -> Connection:
     )
 
 
-def _boots_after(release: Firmware, last_good: Firmware) -> bool:
+def boots_after(release: Firmware, last_good: Firmware) -> bool:
     """A hardware counter may have risen to the release's: only an equal or higher one boots.
 
     The counter on the device cannot be read over SMP, so it is assumed to follow the release.
