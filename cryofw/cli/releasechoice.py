@@ -180,7 +180,7 @@ def _admit(release: OfferedRelease, data: bytes, keys: Sequence[PublicKey]) -> F
         raise ReleaseInvalid(
             f"the release {release.record.name} is rightly signed, its image is not",
             why=f"{error.what}: {error.why}" if error.why else error.what,
-            hint=error.hint or "is the image key in the keyring? if so, tell the release manager",
+            hint="is the image key in the keyring? if so, tell the release manager",
         ) from error
 
 

@@ -34,6 +34,7 @@ _PROTECTED_TYPES: Final = {
     TlvType.UUID_CID,
 }
 _REPEATABLE: Final = TlvType.DEPENDENCY
+_NEXT_STEP: Final = "do not use this file: get it again from who signed it, or `cryofw sign` anew"
 _SMALLEST_TRAILER: Final = TrailerLayout(overwrite_only=True).size
 
 
@@ -74,6 +75,20 @@ def verify_image(
         ImageRejected: it must not be trusted; `why` says the reason. This includes files that
             are no image at all (the ImageError is the cause).
     """
+    try:
+        return _verified(data, keys, slot_size, erased_value, opener)
+    except ImageRejected as error:
+        error.hint = error.hint or _NEXT_STEP
+        raise
+
+
+def _verified(
+    data: bytes,
+    keys: Sequence[PublicKey],
+    slot_size: int | None,
+    erased_value: int,
+    opener: ContentKeyOpener | None,
+) -> VerifiedImage:
     check_keys(keys)
     try:
         image = parse_image(data)
@@ -160,7 +175,7 @@ def _check_unprotected(image: Image, *, encrypted: bool) -> None:
         raise ImageRejected(
             "the image is not signed"
             if not _SIGNATURE_TYPES & set(types)
-            else "The image's signature records are not as they must be",
+            else "the image's signature records are not as they must be",
             why="expected hash, key hash and signature"
             f"{', then the content key' if encrypted else ''}, found "
             f"{', '.join(map(type_name, types)) or 'nothing'}",
@@ -193,6 +208,8 @@ def _signer(image: Image, keys: Sequence[PublicKey]) -> PublicKey:
             "the image is signed with a key that is not trusted",
             why=f"it names key {image.key_hash.hex() or 'nothing'}, "
             f"trusted: {', '.join(known.key_hash.hex()[:16] for known in keys)}",
+            hint="if that key is yours, the keyring lacks its public half, with `purpose: image`; "
+            "else do not use this file",
         )
     kind = image.tlvs[2].type
     if kind != key.algorithm.signature_type:

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cryofw.errors import VerificationFailed
+from cryofw.image import ImageRejected
 from cryofw.release.firmware import Firmware, admit
 from cryofw.release.recognition import RecognisedImage, describe_foreign
 
@@ -62,12 +63,13 @@ class ImageStore:
                 why=f"{name} does not exist in the state directory",
                 hint="give its file again with --last-good FILE",
             )
-        data = self._storage.read(name)
-        if admit(data, self._keys).hash != image_hash:
-            raise VerificationFailed(
-                f"{name} holds another image than its name says",
-                hint="restore the state directory from its backup",
-            )
+        data, hint = self._storage.read(name), "restore the state directory from its backup"
+        try:
+            found = admit(data, self._keys).hash
+        except ImageRejected as error:
+            raise ImageRejected(f"{name}: {error.what}", why=error.why, hint=hint) from error
+        if found != image_hash:
+            raise VerificationFailed(f"{name} holds another image than its name says", hint=hint)
         self._verified[image_hash] = data
         return data
 
