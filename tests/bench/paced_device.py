@@ -82,7 +82,7 @@ class PacedDevice:
         self._line = bytearray()
         self._line_begun_s = 0.0
         self._decoded_s: deque[float] = deque([0.0] * spec.line_buffers, spec.line_buffers)
-        self._held: deque[float] = deque()  # when buffers in use come free
+        self._held: deque[float] = deque()  # when the buffers of requests come free
         self._packet: bytearray | None = None
         self._packet_begun_s = 0.0
         self._replies: list[tuple[float, bytes]] = []
@@ -211,19 +211,20 @@ class PacedDevice:
     def _in_use(self, at_s: float) -> int:
         while self._held and self._held[0] <= at_s:
             self._held.popleft()
+        if self._held and self._spec.buffer_count > 1:
+            return len(self._held) + 1  # one is worked on, and its answer has a buffer too
         return len(self._held)
 
     def _answer(self, message: bytes, at_s: float) -> None:
         op, _, length, group, seq, command = HEADER.unpack_from(message)
         # The buffers of the packet before come free at that moment: the answer's is always there.
         begin_s = max(at_s, self._reply_free_s)
-        shared = self._spec.buffer_count > 1
         payload = message[HEADER.size : HEADER.size + length]
         body, flash_s, upload = self._carry_out(op & 7, group, command, payload)
         head = HEADER.pack(((op & 7) + 1) | (op & 0x18), 0, len(body), group, seq, command)
         reply = head + body if self._spec.raw else frame(head + body)
         self._reply_free_s = begin_s + flash_s + len(reply) * self._spec.byte_s
-        self._held.extend([self._reply_free_s] * (2 if shared else 1))
+        self._held.append(self._reply_free_s)
         self.packets += 1
         self.bytes_out += len(reply)
         due_s = self._reply_free_s + self._way_s
