@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cryofw.errors import CryofwError, VerificationFailed
 from cryofw.journal import TreeHead
 from cryofw.rollout import Event, step_from_record
+from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
 from cryofw.rollout.operator_events import DeviceAccepted
 from cryofw.rollout.plan_check import why_fewer_approvals
@@ -43,6 +44,7 @@ _PROVEN_AGAIN: dict[type[Event], str] = {
     e.RolloutStarted: "a start",
     e.StageApproved: "an approval",
     DeviceAccepted: "an acceptance",
+    ce.GuardOverridden: "an override",
 }
 
 
@@ -71,6 +73,7 @@ class Authorization:
         self._extends = extends
         self._used: set[str] = set()
         self._asked = {plan.requester}
+        self._speaks_for: dict[str, str] = {}
         self._standing: dict[tuple[str, str], datetime] = {}
         self._taken_back = False
         for record in records:
@@ -87,9 +90,14 @@ class Authorization:
         if proof is None:
             return
         self._used.add(_digest(proof))
+        try:
+            statement = parse_statement(proof.statement.encode())
+            key = parse_signature(proof.signature).key.fingerprint
+        except CryofwError:
+            return  # of a journal that `recheck` refuses
+        self._speaks_for.setdefault(key, statement.principal)
         if isinstance(step, e.StageApproved):
-            until = parse_statement(proof.statement.encode()).expires_at
-            self._standing[step.stage, step.by] = until
+            self._standing[step.stage, step.by] = statement.expires_at
         if isinstance(step, e.RolloutStarted):
             self._asked.update({step.by, self._policy.by_gitlab(_login(proof))})
 
@@ -109,6 +117,7 @@ class Authorization:
         proven = self._prove(event, expected, now, self._current)
         self.require_fresh(proven.statement)
         self._require_others(event, proven)
+        self._require_one_name(event, proven)
         self._require_first(event, now)
         if isinstance(event, e.RolloutStarted):
             self._require_start(proven)
@@ -127,12 +136,7 @@ class Authorization:
             ActRefused: it was used before.
             SignatureInvalid: they saw another journal.
         """
-        if statement.digest in self._used:
-            raise ActRefused(
-                f"the statement of {statement.principal} was used before",
-                why=f"it stands in the journal, with the nonce {statement.nonce[:32]}",
-                hint="each one is good for once: sign a new one",
-            )
+        self._require_unused(statement)
         seen = statement.checkpoint
         try:
             head = TreeHead(seen.origin, seen.size, bytes.fromhex(seen.root))
@@ -144,6 +148,14 @@ class Authorization:
                 why=f"{seen.size} records, tree head {seen.root[:16]}; "
                 "this one did not grow out of it",
                 hint="one of the two was changed or restored: keep the statement, it proves that",
+            )
+
+    def _require_unused(self, statement: Statement) -> None:
+        if statement.digest in self._used:
+            raise ActRefused(
+                f"the statement of {statement.principal} was used before",
+                why=f"it stands in the journal, with the nonce {statement.nonce[:32]}",
+                hint="each one is good for once: sign a new one",
             )
 
     def _prove(
@@ -171,6 +183,16 @@ class Authorization:
                 f"{proven.principal} asked for this rollout and cannot approve it",
                 why="the policy wants a second pair of eyes",
                 hint=f"approvers are {', '.join(self._policy.holders(Role.APPROVE))}",
+            )
+
+    def _require_one_name(self, event: Event, proven: ProvenAct) -> None:
+        """Certificates lend a key to people: it is still in the hands of one."""
+        known = self._speaks_for.get(proven.key, proven.principal)
+        if isinstance(event, e.StageApproved) and known != proven.principal:
+            raise ActRefused(
+                f"{proven.principal} and {known} act with one key",
+                why=f"{proven.key} has acted in this rollout as {known}",
+                hint="different people count: each one has a key of their own",
             )
 
     def _require_start(self, proven: ProvenAct) -> None:
@@ -215,19 +237,20 @@ class Authorization:
         Raises:
             VerificationFailed: one of these could not have been written as it stands there.
         """
-        own = [(r, step_from_record(r)) for r in records if r.rollout == self._plan.rollout]
-        known = {(s.stage, s.principal) for _, s in own if isinstance(s, e.ApprovalVoided)}
-        voided: list[e.ApprovalVoided] = []
-        for record, step in own:
-            if isinstance(step, Event) and type(step) in _PROVEN_AGAIN:
-                self._prove_again(record, step)
-            if not isinstance(step, e.StageApproved):
+        again = Authorization(self._plan, self._policy, None, self._extends, ())
+        standing: dict[tuple[str, str], str] = {}
+        for record in records:
+            step = step_from_record(record) if record.rollout == self._plan.rollout else None
+            if not isinstance(step, Event):
                 continue
-            why = self._why_revoked(step)
-            if why and (step.stage, step.by) not in known:
-                known.add((step.stage, step.by))
-                voided.append(e.ApprovalVoided(step.stage, step.by, why))
-        return voided
+            if type(step) in _PROVEN_AGAIN:
+                again._prove_again(record, step)
+            again._remember(step)
+            if isinstance(step, e.ApprovalVoided):
+                standing.pop((step.stage, step.principal), None)
+            elif isinstance(step, e.StageApproved):
+                standing[step.stage, step.by] = self._why_revoked(step)
+        return [e.ApprovalVoided(stage, who, why) for (stage, who), why in standing.items() if why]
 
     def _prove_again(self, record: Record, step: Event) -> None:
         """By the policy of the rollout, at the time of the record."""
@@ -235,7 +258,9 @@ class Authorization:
         assert expected is not None
         try:
             proven = self._prove(step, expected, datetime.fromisoformat(record.t), None)
+            self._require_unused(proven.statement)
             self._require_others(step, proven)
+            self._require_one_name(step, proven)
             if isinstance(step, e.RolloutStarted):
                 self._require_start(proven)
         except CryofwError as error:

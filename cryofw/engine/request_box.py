@@ -37,6 +37,8 @@ _KINDS: dict[str, type[Event]] = {
     )
 }
 _URGENT = (e.StopRequested.kind, e.AbortRequested.kind)
+_LONGEST = 32 << 10
+"""Bytes of a request; a record of the journal has to hold it."""
 
 
 class RequestBox:
@@ -92,21 +94,22 @@ class AdmittedRequests(RequestBox):
         super().__init__(storage, rollout)
         self._admit = admit
         self._on_refused = on_refused
-        self._admitted: set[str] = set()
+        self._admitted: dict[str, Event] = {}
 
     def waiting(self) -> list[tuple[str, Event]]:
         """See `RequestBox`."""
         return [(name, event) for name, event in super().waiting() if self._may(name, event)]
 
     def _may(self, name: str, event: Event) -> bool:
-        if name not in self._admitted:
+        if self._admitted.get(name) != event:  # not by its name: the file may be another one now
             try:
                 self._admit(event)
             except CryofwError as error:
+                self._admitted.pop(name, None)
                 self.remove(name)
                 self._on_refused(event, error)
                 return False
-            self._admitted.add(name)
+            self._admitted[name] = event
         return True
 
 
@@ -114,7 +117,19 @@ def _parse(name: str, data: bytes) -> Event | None:
     kind = name.partition("-")[2].rpartition("-")[0]
     event = _KINDS.get(kind)
     try:
-        fields = json.loads(data)
-        return None if event is None else event(**fields)
+        fields = json.loads(data) if len(data) <= _LONGEST else None
+        if event is None or not isinstance(fields, dict):
+            return None
+        return event(**fields) if all(_is_sound(*field) for field in fields.items()) else None
     except (ValueError, TypeError, RecursionError):
         return None
+
+
+def _is_sound(name: str, value: object) -> bool:
+    """Requests hold text, and what somebody signed."""
+    if name == "proof":
+        return isinstance(value, dict)
+    if not isinstance(value, str):
+        return False
+    value.encode()  # raises ValueError for half a character: the journal could not hold it
+    return True

@@ -105,6 +105,11 @@ def prove_act(
     statement = parse_statement(data)
     signature = parse_signature(proof.signature)
     flags = signature.verify(data, expected.role.namespace)
+    if proof.key not in ("", signature.key.fingerprint):
+        raise SignatureInvalid(
+            f"the {_what(statement)} is said to be signed with another key than it is",
+            why=f"said is {proof.key[:60]}, it is {signature.key.fingerprint}",
+        )
     _require_same(statement, expected, policy)
     _require_time(statement, policy, now)
     _require_owner(signature, statement, policy, now)
@@ -209,6 +214,13 @@ def _require_owner(
             hint="`cryofw policy show` lists the authorities",
         )
     certificate.require_valid(now)
+    owner = policy.owner_of(certificate.key)
+    if owner is not None and owner.name != statement.principal:
+        raise SignatureInvalid(
+            f"the certificate {certificate.identity!r} is of a key of {owner.name}",
+            why=f"{certificate.key.fingerprint} stands in the policy: it speaks for nobody else",
+            hint="whoever certified it was misled: tell the authority",
+        )
     if statement.principal not in certificate.principals:
         raise SignatureInvalid(
             f"the certificate {certificate.identity!r} is not one of {statement.principal}",
