@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal, TypeAlias, TypedDict
 
-    from cryofw.image import AesBits, Dependency, Payload, Version
+    from cryofw.image import AesBits, Compression, Dependency, Payload, Version
 
     Dependencies: TypeAlias = tuple[tuple[Dependency, ...], ...]
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         erased_value: int
         encrypt_keylen: str | None
         clear: bool
+        compress: str | None
 
 
 def image_options(
@@ -67,6 +68,7 @@ def image_options(
             confirm=shape["confirm"],
             erased_value=shape["erased_value"],
             encrypt=_aes_bits(shape["encrypt_keylen"]) if encrypted else None,
+            compression=_compression(shape["compress"]),
         )
     except ImageError as error:
         raise UsageError(error.what, why=error.why, hint=error.hint) from error
@@ -76,6 +78,28 @@ def _aes_bits(text: str | None) -> AesBits:
     from cryofw.image import AesBits
 
     return AesBits(int(text or 128))
+
+
+def _compression(text: str | None) -> Compression | None:
+    if text is None:
+        return None
+    from cryofw.image import Compression
+
+    return Compression(text)
+
+
+def check_compression(shape: Shape, *, elsewhere: bool) -> None:
+    """Refuse to compress an image that is signed elsewhere.
+
+    Raises:
+        UsageError: that is asked for.
+    """
+    if shape["compress"] and elsewhere:
+        raise UsageError(
+            "--compress does not go with --to-sign and --signature",
+            why="a compressed image is signed twice, the second time over the first signature",
+            hint="sign it where the key is, or with a pkcs11: key of the keyring",
+        )
 
 
 def check_encryption(encrypt: Path | None, shape: Shape) -> None:

@@ -51,6 +51,7 @@ def _render(output: Output, report: ImageReport) -> None:
         "depends on": ", ".join(report.dependencies) or "nothing",
         "hash": report.hash + _HASH_NOTES[report.hash_matches],
         "body": report.body + (f", {report.encryption}" if report.encryption else ""),
+        **_unpacked(report),
         "signature": report.signature or "none",
         "key hash": report.key_hash or "none",
         "header, body": f"{report.header_size} + {report.body_size} bytes",
@@ -76,6 +77,16 @@ def _render(output: Output, report: ImageReport) -> None:
         output.status(Status.FAILED, "would be refused", finding)
     if not report.findings:
         output.status(Status.NOTHING, "not judged", "`cryofw verify` checks the signature")
+
+
+def _unpacked(report: ImageReport) -> dict[str, str]:
+    """What a compressed image has more."""
+    if report.compression is None:
+        return {}
+    return {
+        "compression": f"{report.compression}, {report.unpacked_size} bytes of body when unpacked",
+        "hash running": report.running_hash,
+    }
 
 
 def _short(value: str) -> str:

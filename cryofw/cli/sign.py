@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.file import read_file, refuse_existing, write_file
-from cryofw.cli.imageshape import check_encryption, image_options
+from cryofw.cli.imageshape import check_compression, check_encryption, image_options
 from cryofw.cli.keychoice import image_public_key, open_image_signer, passphrase_source
 from cryofw.cli.options import PATH, force_option, json_option, keyring_option, passphrase_option
 from cryofw.cli.parameter import counter, dependencies, size, version
@@ -36,8 +36,10 @@ def sign_image(
     devices: EncryptionKey | None = None,
     *,
     clear: bool = False,
-) -> tuple[bytes, bytes]:
-    """Return a signed image, whose signature has been checked, and its hash.
+) -> tuple[bytes, bytes, bytes]:
+    """Return a signed image, whose signature has been checked, its hash, and that it runs under.
+
+    A compressed one is signed twice: the plain image, which the device will run, and itself.
 
     `devices` is the key that it is encrypted for, if `options` say that it is; `clear` leaves the
     body plain all the same.
@@ -47,10 +49,17 @@ def sign_image(
         ImageRejected: a published development key, or a signature that does not verify.
         KeyServiceUnreachable: the key did not sign.
     """
-    unsigned = build_image(payload, options)
-    signature = signer.sign(unsigned.to_sign(signer.public_key.algorithm))
+    unsigned = plain = build_image(payload, options)
+    public = signer.public_key
+    signature = signer.sign(unsigned.to_sign(public.algorithm))
+    if options.compression is not None:
+        from cryofw.image import compress
+
+        unsigned = compress(unsigned, public, signature)
+        signature = signer.sign(unsigned.to_sign(public.algorithm))
     seal = devices.seal(options.encrypt) if devices and options.encrypt else None
-    return attach(unsigned, signer.public_key, signature, seal, clear=clear), unsigned.hash
+    data = attach(unsigned, public, signature, seal, clear=clear)
+    return data, unsigned.hash, plain.hash
 
 
 @click.command()
@@ -96,6 +105,11 @@ def sign_image(
 @click.option(
     "--encrypt-keylen", type=click.Choice(["128", "256"]), help="Bits of AES.  [default: 128]"
 )
+@click.option(
+    "--compress",
+    type=click.Choice(["lzma2", "lzma2-arm-thumb"]),
+    help="For bootloaders that unpack it (overwrite-only).",
+)
 @click.option("--clear", is_flag=True, help="With --encrypt: leave it plain, for the primary slot.")
 @click.option(
     "--to-sign", type=PATH, metavar="FILE", help="Write what is to be signed elsewhere, no OUT."
@@ -132,6 +146,7 @@ def sign(
     """
     target = _target(output, to_sign, signature)
     check_encryption(encrypt, shape)
+    check_compression(shape, elsewhere=to_sign is not None or signature is not None)
     refuse_existing(target, force=force)
     if to_sign is None:
         acting_as("sign", f"{shape['version']} for {shape['board'] or 'any board'}")
@@ -150,9 +165,9 @@ def sign(
         signer = open_image_signer(key, keyring, passphrase_source(passphrase_file))
         if devices:
             devices.require_fit(signer.public_key.algorithm)
-        data, digest = sign_image(payload, options, signer, devices, clear=clear)
+        data, digest, running = sign_image(payload, options, signer, devices, clear=clear)
         write_file(target, data, force=force)
-        report.signed(len(data), digest, signer.name, signer.public_key)
+        report.signed(len(data), digest, signer.name, signer.public_key, running)
         return
     public = image_public_key(key, keyring)
     if devices:

@@ -25,11 +25,14 @@ class SignReport:
     devices: EncryptionKey | None = None
     clear: bool = False
 
-    def signed(self, size: int, digest: bytes, name: str, public: PublicKey) -> None:
-        """Report an image of `size` bytes."""
+    def signed(
+        self, size: int, digest: bytes, name: str, public: PublicKey, running: bytes = b""
+    ) -> None:
+        """Report an image of `size` bytes; `running` is the plain hash of a compressed one."""
         output = Output()
         if self.as_json:
-            output.json(self._fields(size, digest, public, name))
+            found = self._fields(size, digest, public, name)
+            output.json(found | {"running_hash": (running or digest).hex()})
             return
         output.status(Status.OK, "signed", f"{self.path}  {self.options.version}, {size} bytes")
         output.line(f"  hash {digest.hex()}")
@@ -38,6 +41,9 @@ class SignReport:
             output.line("  plain, but marked for encryption: for a programmer, not for a rollout")
         elif self.devices:
             output.line(f"  encrypted, {self._encryption(self.devices)}")
+        if self.options.compression and running:
+            output.line(f"  compressed, {self.options.compression}; once it runs, its hash is")
+            output.line(f"       {running.hex()}")
 
     def _encryption(self, devices: EncryptionKey) -> str:
         bits = self.options.encrypt
@@ -74,6 +80,7 @@ class SignReport:
             "board": self.options.board,
             "encryption": self._encryption(self.devices) if self.devices else None,
             "clear": self.clear,
+            "compression": self.options.compression,
         }
 
 

@@ -65,6 +65,8 @@ def verify(
                 "verified": True,
                 "version": str(verified.image.version),
                 "hash": verified.image.hash.hex(),
+                "running_hash": verified.running_hash.hex(),
+                "compression": verified.compression,
                 "key": {
                     "name": name,
                     "algorithm": str(verified.key.algorithm),
@@ -81,6 +83,9 @@ def verify(
     output.status(Status.OK, "verified", f"{image}  {verified.image.version}")
     output.line(f"  hash {verified.image.hash.hex()}")
     output.line(f"  key  {name} ({verified.key.algorithm}, {verified.key.key_hash.hex()[:16]})")
+    if verified.compression:
+        output.line(f"  compressed, {verified.compression}; once it runs, its hash is")
+        output.line(f"       {verified.running_hash.hex()}")
     if verified.body is Body.ENCRYPTED:
         output.line("  encrypted; decrypted to check it")
     if verified.body is Body.CLEAR:

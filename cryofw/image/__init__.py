@@ -13,7 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cryofw.image.build import UnsignedImage, attach, build_image
+    from cryofw.image.build import UnsignedImage, attach, build_image, compress
+    from cryofw.image.compression import (
+        Compression,
+        compression_of,
+        decompressed,
+        unpacked_hash,
+        unpacked_size,
+    )
     from cryofw.image.dependency import Dependency, parse_dependencies
     from cryofw.image.encryption import (
         AesBits,
@@ -40,6 +47,7 @@ __all__ = [
     "AesBits",
     "Algorithm",
     "Body",
+    "Compression",
     "ContentKeyOpener",
     "Dependency",
     "Header",
@@ -64,11 +72,16 @@ __all__ = [
     "attach",
     "body_of",
     "build_image",
+    "compress",
+    "compression_of",
+    "decompressed",
     "decrypted",
     "inspect_image",
     "parse_dependencies",
     "parse_image",
     "read_payload",
+    "unpacked_hash",
+    "unpacked_size",
     "verify_image",
 ]
 
@@ -76,6 +89,7 @@ _MODULES = {
     "AesBits": "encryption",
     "Algorithm": "publickey",
     "Body": "encryption",
+    "Compression": "compression",
     "ContentKeyOpener": "encryption",
     "Dependency": "dependency",
     "Header": "header",
@@ -100,11 +114,16 @@ _MODULES = {
     "attach": "build",
     "body_of": "encryption",
     "build_image": "build",
+    "compress": "build",
+    "compression_of": "compression",
+    "decompressed": "compression",
     "decrypted": "encryption",
     "inspect_image": "report",
     "parse_dependencies": "dependency",
     "parse_image": "image",
     "read_payload": "payload",
+    "unpacked_hash": "compression",
+    "unpacked_size": "compression",
     "verify_image": "verify",
 }
 

@@ -19,6 +19,8 @@ from cryofw.image.tlv import Tlv, TlvType
 from cryofw.image.trailer import pad_to_slot
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cryofw.image.encryption import Seal
     from cryofw.image.options import ImageOptions
     from cryofw.image.payload import Payload
@@ -64,19 +66,59 @@ def build_image(payload: Payload, options: ImageOptions) -> UnsignedImage:
             why=f"its first {body_start} bytes are not zero",
             hint="link it with that much room, or let the header be put in front (--pad-header)",
         )
-    protected = options.protected_tlvs()
+    body = memoryview(firmware)[body_start:]
+    return _unsigned(body, options.protected_tlvs(), _flags(options), options)
+
+
+def compress(unsigned: UnsignedImage, public_key: PublicKey, signature: bytes) -> UnsignedImage:
+    """Make the compressed image of a plain one, which its `options` ask for; it is signed too.
+
+    Args:
+        unsigned: the plain image, of `build_image`.
+        public_key, signature: over it: the bootloader puts that signature into the primary slot.
+
+    Raises:
+        ImageRejected: the signature is not of this key over this image.
+        ImageError: it would not be smaller, or no compression is asked for.
+    """
+    from cryofw.image.compression import compressed_body, compression_records
+
+    options = unsigned.options
+    if options.compression is None:
+        raise ImageError("the options of this image ask for no compression")
+    public_key.verify_digest(signature, unsigned.hash)
+    header = Header.decode(unsigned.region)
+    start = header.header_size
+    plain = unsigned.region[start : start + header.body_size]
+    body = memoryview(compressed_body(plain, options.compression))
+    records = compression_records(len(plain), unsigned.hash, signature)
+    needed = len(body) + sum(len(record.value) for record in records)
+    if needed >= len(plain):
+        raise ImageError(
+            "compression does not make the image smaller",
+            why=f"{len(plain)} bytes become {needed}",
+            hint="sign it without --compress",
+        )
+    flags = _flags(options) | options.compression.flags
+    return _unsigned(body, options.protected_tlvs(records), flags, options)
+
+
+def _unsigned(
+    body: memoryview, protected: Sequence[Tlv], flags: int, options: ImageOptions
+) -> UnsignedImage:
     area = tlvs_module.encode_area(tlvs_module.PROTECTED_MAGIC, protected) if protected else b""
     header = Header(
         load_addr=options.rom_fixed or options.load_addr,
         header_size=options.header_size,
         protected_size=len(area),
-        body_size=len(firmware) - body_start,
-        flags=_flags(options),
+        body_size=len(body),
+        flags=flags,
         version=options.version,
     ).encode()
-    filler = options.erased_value if options.pad_header else 0
-    gap = bytes([filler]) * (options.header_size - HEADER_SIZE)
-    region = b"".join((header, gap, memoryview(firmware)[body_start:], area))
+    # A bootloader that unpacks hashes the plain image with erased flash there.
+    erased = options.pad_header or options.compression is not None
+    gap = bytes([options.erased_value if erased else 0]) * (options.header_size - HEADER_SIZE)
+    region = b"".join((header, gap, body, area))
     _check_fits(len(region), options)
     return UnsignedImage(region, options)
 

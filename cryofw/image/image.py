@@ -159,6 +159,9 @@ def _check_protected_area(header: Header, magic: int, total: int) -> None:
 
 _VALUE_SIZES: Final[dict[int, int]] = {
     TlvType.SEC_CNT: 4,
+    TlvType.DECOMP_SIZE: 4,
+    TlvType.DECOMP_SHA: 32,
+    TlvType.COMP_DEC_SIZE: 4,
     TlvType.UUID_VID: 16,
     TlvType.UUID_CID: 16,
 }

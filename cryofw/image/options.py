@@ -12,6 +12,9 @@ from cryofw.image.tlv import Tlv, TlvType
 from cryofw.image.trailer import ERASED_VALUES, TrailerLayout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryofw.image.compression import Compression
     from cryofw.image.dependency import Dependency
     from cryofw.image.encryption import AesBits
     from cryofw.image.version import Version
@@ -42,6 +45,7 @@ class ImageOptions:
         confirm: like pad, and mark the image as confirmed (image_ok).
         erased_value: what erased flash reads as, 0xff or 0.
         encrypt: length of the content key of an encrypted image; None leaves it plain.
+        compression: of an image for a bootloader that unpacks it; see `compress`.
 
     Raises:
         ImageError: options that contradict each other or do not fit their fields.
@@ -62,10 +66,12 @@ class ImageOptions:
     confirm: bool = False
     erased_value: int = 0xFF
     encrypt: AesBits | None = None
+    compression: Compression | None = None
 
     def __post_init__(self) -> None:
         self._check_numbers()
         self._check_padding()
+        self._check_compression()
         if self.load_addr and self.rom_fixed is not None:
             raise ImageError("an image has a load address or a fixed flash address, not both")
         if self.board is not None and not 1 <= len(self.board.encode()) <= _LONGEST_BOARD:
@@ -109,6 +115,20 @@ class ImageOptions:
                 why="a single flipped bit would do the same, so verification refuses it",
             )
 
+    def _check_compression(self) -> None:
+        if self.compression is None:
+            return
+        if self.encrypt is not None:
+            raise ImageError("images that are compressed and encrypted are not supported")
+        if self.padded:
+            raise ImageError(
+                "a compressed image is not for a programmer",
+                why="no bootloader starts one from the primary slot",
+                hint="sign it without --compress to program it",
+            )
+        if self.load_addr:
+            raise ImageError("an image that runs from RAM is not compressed")
+
     @property
     def padded(self) -> bool:
         """Whether the file is filled up to the slot size."""
@@ -133,12 +153,13 @@ class ImageOptions:
             return (version.major << 24) + (version.minor << 16) + version.revision
         return self.security_counter
 
-    def protected_tlvs(self) -> tuple[Tlv, ...]:
-        """The protected records in imgtool's order."""
+    def protected_tlvs(self, compression: Sequence[Tlv] = ()) -> tuple[Tlv, ...]:
+        """The protected records in imgtool's order, with those of a compressed image."""
         tlvs = []
         if self.counter is not None:
             tlvs.append(Tlv(TlvType.SEC_CNT, self.counter.to_bytes(4, "little")))
         tlvs += [Tlv(TlvType.DEPENDENCY, needed.encode()) for needed in self.dependencies]
+        tlvs += compression
         if self.board is not None:
             tlvs.append(Tlv(tlvs_module.BOARD, self.board.encode()))
         return (*tlvs, *self.vendor_tlvs)

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from cryofw.image.compression import (
+    compression_of,
+    decompressed,
+    unpacked_hash,
+    unpacked_size,
+)
 from cryofw.image.encryption import Body, ContentKeyOpener, body_of, decrypted, encryption_of
 from cryofw.image.errors import ImageRejected
 from cryofw.image.header import HeaderFlag
@@ -31,7 +37,9 @@ class ImageReport:
 
     `hash` is what the image claims and `hash_matches` whether its content has that hash, None when
     it is encrypted and nothing here can open it; `encryption` is such as "aes-128, ecies-p256", and
-    `body` "plain", "encrypted", or "clear" (marked for encryption, but plain). Who
+    `body` "plain", "encrypted", or "clear" (marked for encryption, but plain). `compression` is
+    such as "lzma2", None for most; then `running_hash` and `unpacked_size` (of the body) are those
+    of the plain image inside, which the device shows once it runs. Who
     signed it is only a claim (`signature`, `key_hash`) until `verify_image` has checked it with
     a trusted key. `padding` is "none", "slot", "slot, confirmed" or "foreign bytes".
     `findings` are reasons why verification would refuse it, whatever the key.
@@ -48,6 +56,9 @@ class ImageReport:
     hash_matches: bool | None
     encryption: str | None
     body: str
+    compression: str | None
+    running_hash: str
+    unpacked_size: int
     signature: str | None
     key_hash: str
     published_key: str | None
@@ -74,11 +85,15 @@ def inspect_image(data: bytes, opener: ContentKeyOpener | None = None) -> ImageR
     image = parse_image(data)
     padding, findings = _padding(image)
     encryption, body = None, Body.PLAIN
+    compression = None
     matches: bool | None = image.hash == image.digest
     try:
         check_form(image)
         encryption = encryption_of(image)
         body, matches = _content(image, opener)
+        compression = compression_of(image)
+        if compression is not None and (problem := _why_not_plain(image)):
+            findings.append(problem)
     except ImageRejected as rejected:
         findings.insert(0, str(rejected))
     if matches is False:
@@ -96,6 +111,9 @@ def inspect_image(data: bytes, opener: ContentKeyOpener | None = None) -> ImageR
         hash_matches=matches,
         encryption=f"aes-{encryption[0]}, {encryption[1]}" if encryption else None,
         body=body.value,
+        compression=compression.value if compression else None,
+        running_hash=(unpacked_hash(image) if compression else image.hash).hex(),
+        unpacked_size=unpacked_size(image) if compression else image.header.body_size,
         signature=next((str(known) for known in Algorithm if known.signature_type in types), None),
         key_hash=image.key_hash.hex(),
         published_key=PUBLISHED_KEYS.get(image.key_hash),
@@ -117,6 +135,14 @@ def _content(image: Image, opener: ContentKeyOpener | None) -> tuple[Body, bool 
         return body, None
     plain = decrypted(image, opener)
     return body, plain.hash == plain.digest
+
+
+def _why_not_plain(image: Image) -> str:
+    """Why the image inside a compressed one is not what it claims to be; empty if it is."""
+    plain = decompressed(image)
+    if plain.hash == plain.digest:
+        return ""
+    return "The image inside is damaged: it does not have the hash that is claimed for it"
 
 
 def _padding(image: Image) -> tuple[str, list[str]]:

@@ -6,6 +6,7 @@ header, body and protected TLVs; the unprotected TLVs are exactly hash, key hash
 in this order, each with the one right value (CVE-2024-32883 injected others); padding is exactly
 erased flash and a trailer, of a slot whose size the caller states. Of an encrypted image the
 signature covers the plain body, so it is decrypted first, and a fourth TLV holds its content key.
+A compressed image is judged twice: as it is, and as the plain image that the device will run.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cryofw.image.compression import RECORD_TYPES, Compression, compression_of, decompressed
 from cryofw.image.encryption import Body, ContentKeyOpener, body_of, encryption_of, opened
 from cryofw.image.errors import ImageError, ImageRejected
-from cryofw.image.header import ALL_FLAGS, COMPRESSED, HeaderFlag
+from cryofw.image.header import ALL_FLAGS, HeaderFlag
 from cryofw.image.image import Image, parse_image
 from cryofw.image.publickey import Algorithm, PublicKey
 from cryofw.image.publishedkeys import PUBLISHED_KEYS
@@ -43,7 +45,8 @@ class VerifiedImage:
     """An image whose every byte is accounted for, and the trusted key that signed it.
 
     `padded` files fill their slot; `confirmed` ones are also marked as good (image_ok), so that
-    a bootloader never reverts them: not for a rollout. `image` is as it lies in the file.
+    a bootloader never reverts them: not for a rollout. `image` is as it lies in the file. Of a
+    compressed one `plain` is what the device will run.
     """
 
     image: Image
@@ -51,6 +54,13 @@ class VerifiedImage:
     padded: bool
     confirmed: bool
     body: Body = Body.PLAIN
+    compression: Compression | None = None
+    plain: Image | None = None
+
+    @property
+    def running_hash(self) -> bytes:
+        """The hash that a device shows once it runs this; that of `image` unless compressed."""
+        return (self.plain or self.image).hash
 
 
 def verify_image(
@@ -68,7 +78,8 @@ def verify_image(
         keys: the trusted public keys; without any, nothing verifies.
         slot_size: bytes of the flash slot. A padded file must have exactly this size, and is
             refused without it; any other file must leave room for a trailer.
-        erased_value: what erased flash reads as, 0xff or 0; the filler of a padded file.
+        erased_value: what erased flash reads as, 0xff or 0; the filler of a padded file, and
+            between header and body of an image that is unpacked.
         opener: the devices' private key; without it, an encrypted image does not verify.
 
     Raises:
@@ -105,7 +116,26 @@ def _verified(
             why=f"its hash is {plain.digest.hex()}, it claims {plain.hash.hex()}",
         )
     key.verify_digest(plain.tlvs[2].value, plain.digest)
-    return VerifiedImage(image, key, bool(image.padding), confirmed, body)
+    compression = compression_of(image)
+    unpacked = None
+    if compression is not None:
+        unpacked = decompressed(image, erased_value)
+        _require_plain(unpacked, key, slot_size)
+    return VerifiedImage(image, key, bool(image.padding), confirmed, body, compression, unpacked)
+
+
+def _require_plain(plain: Image, key: PublicKey, slot_size: int | None) -> None:
+    """The image inside a compressed one stands on its own: the device boots it again and again."""
+    check_form(plain)
+    if plain.hash != plain.digest:
+        raise ImageRejected(
+            "the image inside the compressed one is damaged",
+            why=f"its hash is {plain.digest.hex()}, it claims {plain.hash.hex()}",
+            hint="was it made without --pad-header? Bootloaders that unpack it hash erased flash "
+            "between header and body",
+        )
+    key.verify_digest(plain.tlvs[2].value, plain.digest)
+    _check_padding(plain, slot_size, 0xFF)
 
 
 def check_keys(keys: Sequence[PublicKey]) -> None:
@@ -139,8 +169,6 @@ def check_form(image: Image) -> None:
 
 def _check_flags(image: Image) -> None:
     flags = image.flags
-    if flags & COMPRESSED:
-        raise ImageRejected("the image is compressed", why="not supported")
     if flags & ~ALL_FLAGS:
         names = ", ".join(HeaderFlag.names(flags & ~ALL_FLAGS))
         raise ImageRejected("the image has unknown flags", why=names)
@@ -150,8 +178,9 @@ def _check_flags(image: Image) -> None:
 
 def _check_protected(image: Image) -> None:
     seen = set()
+    allowed = _PROTECTED_TYPES | (RECORD_TYPES if compression_of(image) is not None else set())
     for tlv in image.protected:
-        if tlv.type not in _PROTECTED_TYPES and not is_vendor_type(tlv.type):
+        if tlv.type not in allowed and not is_vendor_type(tlv.type):
             raise ImageRejected(
                 f"TLV {type_name(tlv.type)} does not belong into the protected area"
             )

@@ -330,7 +330,6 @@ def test_hex_in_and_out(key: ImgtoolKey, tmp_path: Path) -> None:
         (("--sha", "512"), "SHA512"),
         (("--public-key-format", "full"), "PUBKEY"),
         (("--endian", "big"), "not an MCUboot image"),
-        (("--compression", "lzma2"), "compressed"),
     ],
 )
 def test_theirs_that_we_refuse(

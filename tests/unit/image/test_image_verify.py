@@ -288,7 +288,7 @@ def test_reserved_header_field(quick: Forge) -> None:
         ([(0x10, bytes(32))], "protected area"),
         ([(0x24, bytes(64))], "protected area"),
         ([(0x25, b"\x01")], "protected area"),
-        ([(0x70, bytes(4))], "protected area"),
+        ([(0x70, bytes(4))], "is not compressed"),
         ([(0x77, b"")], "protected area"),
     ],
 )
