@@ -46,6 +46,11 @@ class MemoryStorage:
         self._erased = b"\xff" * block_size
         self._blocks: dict[int, bytes] = dict(blocks or {})
 
+    @property
+    def content(self) -> frozenset[tuple[int, bytes]]:
+        """What was written and stands, by block; equal for equal chips."""
+        return frozenset(self._blocks.items())
+
     def copy(self) -> MemoryStorage:
         """Return an independent chip with the same content; blocks are shared until written."""
         return MemoryStorage(self.size, block_size=self._block_size, blocks=self._blocks)

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from cryofw.cli.main import run
 from cryofw.fleet import load_fleet
-from tests.flows.flash_observer import SeenDevice, image_hash, see_lab
-from tests.flows.invariants import Fields, RolloutStory, check_end, check_moment, read_records
+from tests.flows.flash_observer import image_hash, see_lab
+from tests.flows.invariants import Fields, check_end, check_moment, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from cryofw.gameday import RolloutTestimony, SeenChip
 
 FLEET = """\
 schema: cryofw.fleet/v1
@@ -207,7 +209,7 @@ class SmallLab:
         """Hashes of every image that this lab signed."""
         return frozenset(self.hash(name) for name in BEHAVIOUR)
 
-    def see(self) -> dict[str, SeenDevice]:
+    def see(self) -> dict[str, SeenChip]:
         """Look at the chips."""
         return see_lab(self.state)
 
@@ -224,7 +226,7 @@ class SmallLab:
         journal = self.state / "journal.jsonl"
         return read_records(journal.read_bytes()) if journal.exists() else []
 
-    def check_moment(self, before: Mapping[str, SeenDevice]) -> RolloutStory | None:
+    def check_moment(self, before: Mapping[str, SeenChip]) -> RolloutTestimony | None:
         """The invariants that hold at every moment."""
         fleet = load_fleet(self.directory / "fleet.yaml")
         return check_moment(
@@ -236,7 +238,7 @@ class SmallLab:
             cryostats={c.name: c.cryostat for c in fleet.controllers},
         )
 
-    def check_end(self, before: Mapping[str, SeenDevice]) -> RolloutStory:
+    def check_end(self, before: Mapping[str, SeenChip]) -> RolloutTestimony:
         """The invariants of an ended rollout, and the journal's own proof."""
         self.check_moment(before)
         story = check_end(self.records(), self.see(), before)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cryofw.engine.virtual_time import run_virtual
+from cryofw.gameday import InvariantBroken
 from cryofw.image import Algorithm
 from cryofw.journal import JOURNAL_NAME
 from cryofw.release.coefficients import parse_coefficients
@@ -28,9 +29,9 @@ from tests.flows.memory_room import FLEET, WHO, Prepared, Room, prepare
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from cryofw.gameday import SeenChip
     from cryofw.image import PublicKey
     from cryofw.simulator import SimulatedLab
-    from tests.flows.flash_observer import SeenDevice
 
     Keys = Mapping[Algorithm, tuple[PublicKey, Callable[[bytes], bytes]]]
 
@@ -104,7 +105,7 @@ class PairRoom(Room):
 
     keeping: tuple[str, ...] = ("coefficients-save-requested",)
 
-    def see(self) -> dict[str, SeenDevice]:
+    def see(self) -> dict[str, SeenChip]:
         """Look at the chips."""
         return see_chips(self.chips, self.prepared.keys)
 
@@ -159,7 +160,7 @@ def told(where: str) -> Iterator[None]:
     """Name the place in what fails."""
     try:
         yield
-    except AssertionError as error:
+    except (AssertionError, InvariantBroken) as error:
         raise AssertionError(f"{where}: {error}") from error
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cryofw.gameday import InvariantBroken
 from cryofw.image import Algorithm
 from cryofw.journal import JOURNAL_NAME
 from cryofw.rollout import Ending
@@ -197,5 +198,5 @@ def told(where: str) -> Iterator[None]:
     """Name the crash point in a failure."""
     try:
         yield
-    except AssertionError as error:
+    except (AssertionError, InvariantBroken) as error:
         raise AssertionError(f"{where}: {error}") from error

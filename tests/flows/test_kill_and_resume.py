@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.flows.flash_observer import SeenDevice
+    from cryofw.gameday import SeenChip
     from tests.flows.small_lab import SmallLab
 
 _PATIENCE_S = 60.0
@@ -47,7 +47,7 @@ def kill_at(process: subprocess.Popen[str], journal: Path, lines: int) -> bool:
 
 def kill_deploy(
     labs: Callable[[str], SmallLab], image: str, lines: int
-) -> tuple[SmallLab, dict[str, SeenDevice]]:
+) -> tuple[SmallLab, dict[str, SeenChip]]:
     """A lab whose deploy was killed on its way, and how its chips were before.
 
     On a busy machine the kill may come too late to prove anything; then another lab is taken.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from tests.flows.flash_observer import SeenDevice
+    from cryofw.gameday import SeenChip
     from tests.flows.invariants import Fields
 
 pytestmark = pytest.mark.realtime
@@ -83,10 +83,10 @@ class Bench:
     lab: SmallLab
     ports: Path
     pool: ThreadPoolExecutor
-    before: Mapping[str, SeenDevice]
+    before: Mapping[str, SeenChip]
     runs: dict[str, Future[Scenario]]
 
-    def see(self, device: str) -> SeenDevice:
+    def see(self, device: str) -> SeenChip:
         """Look at a chip of the served lab."""
         return see_lab(self.lab.state)[device]
 
