@@ -20,6 +20,7 @@ from cryofw.smp.framing import (
     FrameDecoder,
     FrameEvent,
     FrameFault,
+    Framing,
     LogLine,
     encode_frame,
 )
@@ -32,6 +33,7 @@ from cryofw.smp.message import (
     Request,
     split_packet,
 )
+from cryofw.smp.raw_framing import RESYNC_S, RawDecoder, encode_raw
 from cryofw.smp.server import RequestReceived, ServerConnection, ServerEvent
 from cryofw.smp.status import (
     CryoCode,
@@ -43,10 +45,12 @@ from cryofw.smp.status import (
     status_of,
 )
 from cryofw.smp.upload import UploadPlan
+from cryofw.smp.upload_flow import PlaceLost, UploadFlow, UploadPacket, UploadStalled
 
 __all__ = [
     "FRAME_OVERHEAD",
     "HEADER_SIZE",
+    "RESYNC_S",
     "BadFrame",
     "ClientConnection",
     "ClientEvent",
@@ -55,6 +59,7 @@ __all__ = [
     "FrameDecoder",
     "FrameEvent",
     "FrameFault",
+    "Framing",
     "Group",
     "Header",
     "ImageCode",
@@ -64,6 +69,8 @@ __all__ = [
     "MgmtCode",
     "Op",
     "OsCode",
+    "PlaceLost",
+    "RawDecoder",
     "Request",
     "RequestReceived",
     "Response",
@@ -73,10 +80,14 @@ __all__ = [
     "SmpStatus",
     "StaleReason",
     "StaleResponse",
+    "UploadFlow",
+    "UploadPacket",
     "UploadPlan",
+    "UploadStalled",
     "decode_body",
     "encode_body",
     "encode_frame",
+    "encode_raw",
     "messages",
     "split_packet",
     "status_of",

@@ -7,12 +7,21 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from cryofw.smp.body import MessageError
-from cryofw.smp.framing import BadFrame, Frame, FrameDecoder, FrameFault, LogLine, encode_frame
+from cryofw.smp.framing import (
+    BadFrame,
+    Frame,
+    FrameDecoder,
+    FrameFault,
+    Framing,
+    LogLine,
+    encode_frame,
+)
 from cryofw.smp.message import V2, Message, Op, Request, split_packet
+from cryofw.smp.raw_framing import LONGEST_ANSWER, RESPONSES, RawDecoder, encode_raw
 from cryofw.smp.status import SmpStatus, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _SEQ_COUNT: Final = 256
 _RESPONSES: Final = (Op.READ_RSP, Op.WRITE_RSP)
@@ -76,13 +85,22 @@ class ClientConnection:
         version: SMP version of the requests, 1 or 2; answers of either are taken.
         first_seq: sequence number of the first request. Choose another than the last
             connection ended with, so that its late answers do not match.
+        framing: how the messages lie on the line.
     """
 
-    __slots__ = ("_decoder", "_next_seq", "_outstanding", "_past", "version")
+    __slots__ = ("_decoder", "_frame", "_next_seq", "_outstanding", "_past", "version")
 
-    def __init__(self, *, version: int = V2, first_seq: int = 0) -> None:
+    def __init__(
+        self, *, version: int = V2, first_seq: int = 0, framing: Framing = Framing.CONSOLE
+    ) -> None:
         self.version = version
-        self._decoder = FrameDecoder()
+        self._decoder: FrameDecoder | RawDecoder
+        if framing is Framing.RAW:
+            self._decoder = RawDecoder(ops=RESPONSES, max_message=LONGEST_ANSWER, skips=True)
+            self._frame = encode_raw
+        else:
+            self._decoder = FrameDecoder()
+            self._frame = encode_frame
         self._next_seq = first_seq % _SEQ_COUNT
         self._outstanding: dict[int, _Outstanding] = {}
         self._past: dict[int, StaleReason] = {}
@@ -98,12 +116,33 @@ class ClientConnection:
         Raises:
             MessageError: the request cannot be encoded, or all 256 numbers are outstanding.
         """
+        seq, wire = self.prepare(lambda seq: request.encode(seq=seq, version=self.version))
+        self.sent(seq, wire, request)
+        return seq, wire
+
+    def prepare(self, encode: Callable[[int], bytes]) -> tuple[int, bytes]:
+        """Return a sequence number and the bytes to write, for a message that may go later.
+
+        Args:
+            encode: gives the message with that sequence number.
+
+        Raises:
+            MessageError: as `send`.
+        """
         seq = self._free_seq()
-        wire = encode_frame(request.encode(seq=seq, version=self.version))
-        self._outstanding[seq] = _Outstanding(request, wire)
-        self._past.pop(seq, None)
+        wire = self._frame(encode(seq))
         self._next_seq = (seq + 1) % _SEQ_COUNT
         return seq, wire
+
+    def sent(self, seq: int, wire: bytes, request: Request) -> None:
+        """What was prepared goes now: wait for the answer to it.
+
+        Args:
+            seq, wire: what `prepare` returned.
+            request: op, group and command of it.
+        """
+        self._outstanding[seq] = _Outstanding(request, wire)
+        self._past.pop(seq, None)
 
     def resend(self, seq: int) -> bytes:
         """Return the bytes of an outstanding request again, under the same number.
@@ -117,6 +156,14 @@ class ClientConnection:
         """Give up on a request: a late answer to it comes out as a `StaleResponse`."""
         if self._outstanding.pop(seq, None):
             self._past[seq] = StaleReason.FORGOTTEN
+
+    def discard_half(self) -> None:
+        """Drop what has half arrived on a raw line: its rest would have come by now.
+
+        On a console the next frame marks its own beginning, and nothing has to be dropped.
+        """
+        if isinstance(self._decoder, RawDecoder):
+            self._decoder.discard()
 
     def receive_data(self, data: bytes) -> list[ClientEvent]:
         """Take bytes off the line and return what they completed; never raises."""

@@ -34,6 +34,13 @@ _MARKERS: Final = (_START, _CONTINUE)
 _MARKER: Final = re.compile(b"\x06\x09|\x04\x14")
 
 
+class Framing(StrEnum):
+    """How messages lie on a serial line."""
+
+    CONSOLE = "console"
+    RAW = "raw"
+
+
 class FrameFault(StrEnum):
     """Why bytes that looked like a frame gave no message."""
 
@@ -44,6 +51,7 @@ class FrameFault(StrEnum):
     STRAY_CONTINUATION = "stray-continuation"
     INCOMPLETE = "incomplete"
     MESSAGE = "message"
+    HEADER = "header"
 
 
 @dataclass(frozen=True, slots=True)

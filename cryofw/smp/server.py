@@ -6,8 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryofw.smp.body import MessageError, encode_body
-from cryofw.smp.framing import BadFrame, Frame, FrameDecoder, FrameFault, LogLine, encode_frame
+from cryofw.smp.framing import (
+    MAX_MESSAGE,
+    BadFrame,
+    Frame,
+    FrameDecoder,
+    FrameFault,
+    Framing,
+    LogLine,
+    encode_frame,
+)
 from cryofw.smp.message import V2, Header, Op, split_packet
+from cryofw.smp.raw_framing import REQUESTS, RawDecoder, encode_raw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,13 +50,29 @@ class ServerConnection:
     Args:
         max_packet: largest SMP packet in bytes that the server's buffer takes (`buf_size` - 4);
             larger ones come out as a `BadFrame`. Unlimited by default.
+        framing: how the messages lie on the line.
     """
 
-    __slots__ = ("_decoder", "_max_packet")
+    __slots__ = ("_decoder", "_frame", "_max_packet")
 
-    def __init__(self, *, max_packet: int | None = None) -> None:
-        self._decoder = FrameDecoder(starts_mid_line=False)
+    def __init__(
+        self, *, max_packet: int | None = None, framing: Framing = Framing.CONSOLE
+    ) -> None:
+        self._decoder: FrameDecoder | RawDecoder
+        if framing is Framing.RAW:
+            self._decoder = RawDecoder(
+                ops=REQUESTS, max_message=max_packet or MAX_MESSAGE, skips=False
+            )
+            self._frame = encode_raw
+        else:
+            self._decoder = FrameDecoder(starts_mid_line=False)
+            self._frame = encode_frame
         self._max_packet = max_packet
+
+    def discard_half(self) -> None:
+        """Drop what has half arrived on a raw line, as servers do after their input time-out."""
+        if isinstance(self._decoder, RawDecoder):
+            self._decoder.discard()
 
     def receive_data(self, data: bytes) -> list[ServerEvent]:
         """Take bytes off the line and return what they completed; never raises."""
@@ -87,4 +113,4 @@ class ServerConnection:
         op = Op.READ_RSP if header.op == Op.READ else Op.WRITE_RSP
         version = min(header.version, V2)
         answer = Header(op, version, 0, len(payload), header.group, header.seq, header.command)
-        return encode_frame(answer.encode() + payload)
+        return self._frame(answer.encode() + payload)

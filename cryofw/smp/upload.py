@@ -7,18 +7,22 @@ of that offset, so a resumed, repeated or reordered upload needs no memory here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryofw.smp.body import MessageError, encode_body
-from cryofw.smp.message import HEADER_SIZE
-from cryofw.smp.messages.image_group import upload_chunk, upload_first_chunk
+from cryofw.smp.message import HEADER_SIZE, V2, Group, Header, Op
+from cryofw.smp.messages.image_group import ImageCommand, upload_chunk, upload_first_chunk
 
 if TYPE_CHECKING:
     from cryofw.smp.message import Request
 
+# CBOR (RFC 8949, 3.): up to which argument a head has how many bytes, and what its first one says.
+_HEADS = ((0x17, 1, 0), (0xFF, 2, 24), (0xFFFF, 3, 25), (0xFFFFFFFF, 5, 26))
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class UploadPlan:
     """How one file goes to one device.
 
@@ -97,26 +101,38 @@ class UploadPlan:
             )
         return min(off + self._data_size(off), self.size)
 
-    def window_at(self, off: int, count: int) -> list[Request]:
-        """Return the next `count` requests, if each is taken whole; fewer at the end.
+    def encode_chunk(self, off: int, *, seq: int, version: int = V2) -> bytes:
+        """Return `chunk_at(off)` as a message, at a fraction of the cost; `off` is not 0.
 
-        The first packet of an upload goes alone: the server erases, or resumes elsewhere.
+        An upload sends thousands of them, and all that changes is the offset and the data.
 
         Raises:
             MessageError: `off` is not inside the file.
         """
-        requests = [self.chunk_at(off)]
-        while off and len(requests) < count:
-            off = self.end_of_chunk(off)
-            if off >= self.size:
-                break
-            requests.append(self.chunk_at(off))
-        return requests
+        data = self.data[off : self.end_of_chunk(off)]
+        body = b"\xa2\x63off%b\x64data%b" % (_head(0x00, off), _head(0x40, len(data)))
+        length = len(body) + len(data)
+        header = Header(
+            Op.WRITE, version, 0, length, Group.IMAGE, seq, ImageCommand.UPLOAD
+        ).encode()
+        return b"%b%b%b" % (header, body, data)
 
     def _data_size(self, off: int) -> int:
         """Data bytes of a full chunk at `off`; below 1 if the packet has no room."""
+        if off:
+            for limit, size in self._data_sizes:
+                if off <= limit:
+                    return size
+        return self._count_data_size(off)
+
+    @cached_property
+    def _data_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Data bytes of a full chunk at all offsets from 1 up to a limit."""
+        return tuple((limit, self._count_data_size(limit)) for limit, _, _ in _HEADS)
+
+    def _count_data_size(self, off: int) -> int:
         room = self.max_packet - HEADER_SIZE - self._overhead(off)
-        for head, limit in ((1, 23), (2, 0xFF), (3, 0xFFFF), (5, 0xFFFFFFFF)):
+        for limit, head, _ in _HEADS:
             if room - head <= limit:
                 break
         # Just above a limit the longer head eats what the shorter one would have left.
@@ -131,3 +147,10 @@ class UploadPlan:
             image=self.image, length=self.size, sha=self.sha, data=b"", upgrade=self.upgrade
         ).body
         return len(encode_body(body)) - 1
+
+
+def _head(major: int, argument: int) -> bytes:
+    size, short = next((size, short) for limit, size, short in _HEADS if argument <= limit)
+    if size == 1:
+        return bytes((major | argument,))
+    return bytes((major | short,)) + argument.to_bytes(size - 1, "big")

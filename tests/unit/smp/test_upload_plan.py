@@ -75,13 +75,18 @@ def test_aligned_chunks() -> None:
     assert [end % 32 for end in ends[:-1]] == [0] * (len(ends) - 1)
 
 
-def test_a_window_is_the_next_chunks_and_the_first_packet_goes_alone() -> None:
-    plan = UploadPlan.of(DATA[:2000], max_packet=380)
-    assert plan.window_at(0, 4) == [plan.chunk_at(0)]
-    first = plan.end_of_chunk(0)
-    second = plan.end_of_chunk(first)
-    assert plan.window_at(first, 2) == [plan.chunk_at(first), plan.chunk_at(second)]
-    assert len(plan.window_at(1990, 4)) == 1
+@pytest.mark.parametrize(
+    ("max_packet", "alignment"),
+    [(92, 1), (99, 1), (268, 1), (380, 1), (380, 32), (1020, 1), (1024, 32), (4092, 1)],
+)
+def test_the_short_way_of_encoding_gives_the_same_bytes(max_packet: int, alignment: int) -> None:
+    plan = UploadPlan.of(DATA, max_packet=max_packet, alignment=alignment)
+    for off in (1, 23, 24, 255, 256, 3000, 65_535, 65_536, 69_000, 69_977, 69_999):
+        for seq, version in ((0, 2), (255, 1)):
+            message = plan.encode_chunk(off, seq=seq, version=version)
+            assert message == plan.chunk_at(off).encode(seq=seq, version=version)
+    with pytest.raises(MessageError, match="does not have"):
+        plan.encode_chunk(len(DATA), seq=0)
 
 
 @pytest.mark.parametrize(
