@@ -12,9 +12,10 @@ ADOPTED = "device-adopted"
 PINNED = "device-pinned"
 EXCLUDED = "device-excluded"
 UNPINNED = "device-unpinned"
+POLICY_KINDS = frozenset({"policy-pinned", "policy-unpinned"})
 
-LAB_KINDS = frozenset({ADOPTED, PINNED, EXCLUDED, UNPINNED})
-"""Kinds of records that belong to no rollout, and speak of one device."""
+LAB_KINDS = frozenset({ADOPTED, PINNED, EXCLUDED, UNPINNED}) | POLICY_KINDS
+"""Kinds of records that belong to no rollout, and speak of one device, or of the policy."""
 
 NO_VERSION = ""
 """What an excluded device is pinned to."""

@@ -28,6 +28,8 @@ _PHRASES: dict[str, str] = {
     "device-pinned": "pinned {device} to version {version}",
     "device-excluded": "excluded {device} from every rollout",
     "device-unpinned": "unpinned {device}",
+    "policy-pinned": "put version {version} of the policy in force, from {source}",
+    "policy-unpinned": "took the policy out of force: acts are not signed from here on",
     "device-check-requested": "checking {device}",
     "device-checked": "{device} is the right device and runs {version}",
     "device-skipped": "{device} runs this release already",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.file import read_file
+from cryofw.cli.operator import operator_name
 from cryofw.cli.options import PATH, force_option, json_option, state_option
 from cryofw.cli.output import Output, Status
 from cryofw.errors import BadInput, UsageError
@@ -55,10 +56,13 @@ def pin(
     """Put the policy FILE in force for rollouts that start from now on.
 
     --release takes `policy.yaml` of the repository that this host trusts instead, and follows it
-    with each release that is planned. A policy with a lower version than was seen here is refused.
+    with each release that is planned. A policy with a lower version than was seen here is refused,
+    and so is a FILE in place of the repository's. The journal remembers which one is in force, and
+    without it nothing starts.
     """
     from cryofw.engine.home import Home
-    from cryofw.engine.policy_store import RELEASES, PolicyStore
+    from cryofw.engine.policy_change import put_in_force
+    from cryofw.engine.policy_store import RELEASES
 
     if (path is None) != from_releases:
         raise UsageError("give either a FILE or --release")
@@ -67,8 +71,26 @@ def pin(
         data, name = read_file(path, "policy"), str(path.resolve())
     else:
         data, name = _of_releases(home.directory, source), RELEASES
-    made = PolicyStore(home.storage).pin(data, name, replace=force)
+    made = put_in_force(home, data, name, operator_name(), replace=force)
     _show(made.policy, f"in force: version {made.policy.version} from {name}", as_json=as_json)
+
+
+@policy.command()
+@click.option("--why", required=True, help="The reason, for the record.")
+@state_option
+def unpin(why: str, state: Path) -> None:
+    """Take the policy out of force: acts are recorded from now on, and not signed.
+
+    The journal says who did that. A policy that comes with the releases is back with the next one
+    that is planned from there.
+    """
+    from cryofw.engine.home import Home
+    from cryofw.engine.policy_change import take_out_of_force
+
+    if not why.strip():
+        raise UsageError("this needs a reason", hint="--why TEXT goes into the record")
+    take_out_of_force(Home(state), operator_name(), why)
+    Output().status(Status.OK, "policy", "none is in force any more")
 
 
 def _of_releases(state: Path, source: str | None) -> bytes:

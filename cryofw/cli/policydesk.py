@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.cli.authority import Authority, choose_key, require_role
 from cryofw.cli.operator import operator_name
+from cryofw.engine.policy_change import put_in_force, require_remembered
 from cryofw.engine.policy_store import POLICY_NAME, RELEASES, PolicyStore, require_in_force
 from cryofw.errors import Refused
 from cryofw.rollout.plan_check import gated_stages
@@ -33,8 +34,7 @@ def follow_policy(home: Home, client: ReleaseClient | None) -> None:
         return
     from cryofw.release import ReleaseRefused
 
-    store = PolicyStore(home.storage)
-    pinned = store.pinned()
+    pinned = PolicyStore(home.storage).pinned()
     if pinned is not None and pinned.source != RELEASES:
         return
     try:
@@ -42,7 +42,7 @@ def follow_policy(home: Home, client: ReleaseClient | None) -> None:
     except ReleaseRefused:
         return  # the repository has none
     if pinned is None or data != pinned.data:
-        store.pin(data, RELEASES)
+        put_in_force(home, data, RELEASES, operator_name())
 
 
 def requester_name(home: Home) -> str:
@@ -60,9 +60,9 @@ def under_policy(home: Home, made: Plan) -> Plan:
     """A plan with the policy in force frozen in it.
 
     Raises:
-        Refused: the policy does not fit the plan's stages.
+        Refused: the policy does not fit the plan's stages, or the one in force is gone.
     """
-    pinned = PolicyStore(home.storage).pinned()
+    pinned = require_remembered(home)
     if pinned is None:
         return made
     return replace(made, policy=pinned.planned(gated_stages(made), made.requester))
@@ -70,7 +70,7 @@ def under_policy(home: Home, made: Plan) -> Plan:
 
 def authority_to_start(home: Home, made: Plan, why: str) -> Authority:
     """Who starts a rollout; raises as `require_role`, and Refused for a plan of another policy."""
-    require_in_force(made, PolicyStore(home.storage).pinned())
+    require_in_force(made, require_remembered(home))
     return require_role(home, Role.DEPLOY, START, plan=made, why=why)
 
 

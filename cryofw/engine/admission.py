@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryofw.engine.approval_box import ApprovalBox
+from cryofw.engine.policy_change import require_remembered
 from cryofw.engine.request_box import AdmittedRequests
 from cryofw.errors import CryofwError
 from cryofw.rollout import events as e
@@ -49,6 +50,7 @@ class Admission:
 
         Raises:
             ActRefused, SignatureInvalid: what was asked for may not be.
+            Refused: the policy that was in force here is gone.
             VerificationFailed: an approval in the journal is forged.
         """
         now = self._home.now()
@@ -56,6 +58,7 @@ class Admission:
             self._authorization.admit(event, now)
         if state.ending is not None or any(isinstance(one, TAKES_BACK) for one in events):
             return list(events)
+        require_remembered(self._home)  # it may revoke what was approved
         voided = self._authorization.recheck(records)
         started = [event for event in events if isinstance(event, e.RolloutStarted)]
         others = [event for event in events if not isinstance(event, e.RolloutStarted)]

@@ -18,6 +18,7 @@ from cryofw.engine.hands import DeviceHands, wrong_serial
 from cryofw.engine.lab_metrics import LabMetrics
 from cryofw.engine.lab_standing import require_as_registered, require_free_to_go_back
 from cryofw.engine.lease_keeper import LeaseKeeper
+from cryofw.engine.policy_change import require_remembered
 from cryofw.engine.policy_store import PolicyStore, require_in_force
 from cryofw.engine.site import unwrap
 from cryofw.errors import CryofwError, Refused
@@ -238,7 +239,7 @@ class Deployment:
                 self._require_no_other()
                 require_host(self.plan, __version__)
                 require_as_registered(self.plan, self.home.history().register)
-                require_in_force(self.plan, PolicyStore(self.home.storage).pinned())
+                require_in_force(self.plan, require_remembered(self.home))
                 _require_told(self.plan)
             readings = self.home.readings(self.plan.rollout)
             rollout = self.home.fold_rollout(self.plan, journal.records, readings)

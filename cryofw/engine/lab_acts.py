@@ -19,7 +19,7 @@ def write_lab_event(journal: Journal, event: LabEvent) -> Record:
     Raises:
         JournalWriteFailed, UnwritableRecord: as `Journal.append`.
     """
-    device: str = getattr(event, "device", "")
+    device: str | None = getattr(event, "device", None)
     return journal.append(event.kind, device=device, **fields_of(event))
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cryofw.journal import Storage
     from cryofw.rollout import Plan
+    from cryofw.rollout.history import PolicyMemory
     from cryofw.trust import Policy
 
 POLICY_NAME = "policy.yaml"
@@ -94,6 +95,10 @@ class PolicyStore:
         source = self._storage.read(_SOURCE).decode("utf-8", "replace")
         return PinnedPolicy(parse_policy(data, _ENTRY), data, source)
 
+    def read(self, data: bytes, source: str) -> PinnedPolicy:
+        """A policy that could be put in force; raises PolicyError if it cannot be used."""
+        return PinnedPolicy(parse_policy(data, source), data, source)
+
     def pin(self, data: bytes, source: str, *, replace: bool = False) -> PinnedPolicy:
         """Put a policy in force.
 
@@ -106,19 +111,18 @@ class PolicyStore:
             PolicyError: it cannot be used.
             Refused: it is older than what was in force here.
         """
-        made = PinnedPolicy(parse_policy(data, source), data, source)
-        before = self.pinned() if self._storage.exists(_ENTRY) else None
-        if before is not None and before.policy.digest != made.policy.digest and not replace:
-            old, new = before.policy.version, made.policy.version
-            if new <= old:
-                raise Refused(
-                    f"this host has seen version {old} of the policy; this is version {new}",
-                    why="an older policy may know keys that were revoked since",
-                    hint="a change needs a higher `version`; --force takes it all the same",
-                )
+        made = self.read(data, source)
+        if not replace and (before := self.pinned()) is not None:
+            require_newer(made.policy, before.policy)
         self._storage.write_atomic(_SOURCE, source.encode())
         self._storage.write_atomic(_ENTRY, data)
         return made
+
+    def unpin(self) -> None:
+        """No policy is in force any more."""
+        for name in (_ENTRY, _SOURCE):
+            if self._storage.exists(name):
+                self._storage.remove(name)
 
     def keep(self, plan: Plan) -> None:
         """Keep the policy in force beside a plan that is about to start.
@@ -154,6 +158,21 @@ class PolicyStore:
                 hint="restore the state directory from its backup",
             )
         return parse_policy(data, entry)
+
+
+def require_newer(new: Policy, old: Policy | PolicyMemory | None) -> None:
+    """A policy takes the place of an older one, or of itself.
+
+    Raises:
+        Refused: it is older, or another one of the same version.
+    """
+    if old is None or new.digest == old.digest or new.version > old.version:
+        return
+    raise Refused(
+        f"this host has seen version {old.version} of the policy; this is version {new.version}",
+        why="an older policy may know keys that were revoked since",
+        hint="a change needs a higher `version`; --force takes it all the same",
+    )
 
 
 def require_in_force(plan: Plan, pinned: PinnedPolicy | None) -> None:

@@ -34,6 +34,8 @@ _KINDS: dict[str, type[Event]] = {
         lab.DevicePinned,
         lab.DeviceExcluded,
         lab.DeviceUnpinned,
+        lab.PolicyPinned,
+        lab.PolicyUnpinned,
     )
 }
 _URGENT = (e.StopRequested.kind, e.AbortRequested.kind)
@@ -129,6 +131,8 @@ def _is_sound(name: str, value: object) -> bool:
     """Requests hold text, and what somebody signed."""
     if name == "proof":
         return isinstance(value, dict)
+    if name == "version" and type(value) is int:  # of a policy
+        return True
     if not isinstance(value, str):
         return False
     value.encode()  # raises ValueError for half a character: the journal could not hold it

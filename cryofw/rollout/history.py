@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cryofw.errors import BadInput
 from cryofw.rollout import events as e
-from cryofw.rollout.lab_events import DeviceAdopted
+from cryofw.rollout.lab_events import DeviceAdopted, PolicyPinned, PolicyUnpinned
 from cryofw.rollout.record import step_from_record
 from cryofw.rollout.register import DeviceRegister
+from cryofw.trust.statement import parse_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,6 +68,14 @@ class Quarantine:
     since: str
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyMemory:
+    """A policy that was in force: the hex digest of its file, and its version, 0 if unknown."""
+
+    digest: str
+    version: int
+
+
 @dataclass(slots=True)
 class History:
     """Folded from all records of a journal, oldest first."""
@@ -77,6 +87,8 @@ class History:
     baselines: dict[str, Mapping[str, object]] = field(default_factory=dict)
     """Device to the evidence of its latest baseline."""
     register: DeviceRegister = field(default_factory=DeviceRegister)
+    policy: PolicyMemory | None = None
+    """The policy that was put in force last; None if there was none, or it was taken away."""
     set_aside: dict[str, Quarantine] = field(default_factory=dict)
     """Hardware id to why it was in quarantine when its controller was taken out."""
 
@@ -106,6 +118,12 @@ class History:
         match event:
             case DeviceAdopted():
                 self._about_hardware(event)
+            case PolicyPinned():
+                self.policy = PolicyMemory(event.digest, event.version)
+            case PolicyUnpinned():
+                self.policy = None
+            case e.RolloutStarted() if event.proof and self.policy is None:
+                self.policy = _policy_of(event)  # of a cryofw that did not record the pin
             case e.DeviceQuarantined():
                 self.quarantine[event.device] = Quarantine(
                     event.why, event.hint, record.rollout, record.t
@@ -180,3 +198,12 @@ class History:
         if seen is not None:
             device = str(record.device)
             self.devices[device] = Sighting(*seen, record.t, record.rollout, why)
+
+
+def _policy_of(event: e.RolloutStarted) -> PolicyMemory | None:
+    """The policy under which a signed start was given."""
+    try:
+        statement = parse_statement(str(event.proof.get("statement", "")).encode())
+    except BadInput:
+        return None
+    return PolicyMemory(statement.policy, 0)

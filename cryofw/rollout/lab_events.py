@@ -24,7 +24,7 @@ class ImageStanding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LabEvent(Event):
-    """Base of these events: their records name a device and no rollout."""
+    """Base of these events: their records name a device, or the policy, and no rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +88,29 @@ class DeviceUnpinned(LabEvent):
 
     kind = "device-unpinned"
     device: str
+    by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyPinned(LabEvent):
+    """From now on rollouts start under this policy; it speaks of no device.
+
+    Attributes:
+        digest: hex SHA-256 of its file; version: its number; source: where it came from.
+    """
+
+    kind = "policy-pinned"
+    digest: str
+    version: int
+    source: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyUnpinned(LabEvent):
+    """From now on acts are recorded and not signed."""
+
+    kind = "policy-unpinned"
     by: str
     why: str

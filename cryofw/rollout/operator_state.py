@@ -52,3 +52,9 @@ class OperatorHandlers(Handlers):
 
     def _on_device_unpinned(self, event: lab.DeviceUnpinned) -> None:
         """As above."""
+
+    def _on_policy_pinned(self, event: lab.PolicyPinned) -> None:
+        """A rollout keeps the policy that it froze; who was revoked is looked up elsewhere."""
+
+    def _on_policy_unpinned(self, event: lab.PolicyUnpinned) -> None:
+        """As above."""

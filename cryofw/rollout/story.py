@@ -131,6 +131,11 @@ def _of_lab(step: e.Event, version: Callable[[str], str]) -> Line | None:
             return Line(Tone.WARNING, "excluded", what)
         case lab.DeviceUnpinned():
             return Line(Tone.GOOD, "unpinned", _asked(step.by, step.why))
+        case lab.PolicyPinned():
+            what = f"version {step.version} from {step.source}, by {step.by}"
+            return Line(Tone.WARNING, "policy", f"{what} ({step.digest[:16]})")
+        case lab.PolicyUnpinned():
+            return Line(Tone.WARNING, "no policy", f"from now on, {_asked(step.by, step.why)}")
     return None
 
 

@@ -252,8 +252,7 @@ def test_a_policy_comes_with_the_releases_and_follows_them(tmp_path: Path) -> No
 def test_without_a_policy_nothing_changes(lab: GuardedLab) -> None:
     plain = GuardedLab(lab.directory, person="stranger")
     as_person(lab, "bart").lab.run("abort", "--yes").expect(0)
-    for name in ("policy/policy.yaml", "policy/source"):
-        lab.home.storage.remove(name)
+    lab.lab.run("policy", "unpin", "--why", "we trust each other").expect(0, "none is in force")
 
     plain.lab.run("deploy", "good.bin", "--yes").expect(75, "stage fleet needs an approval")
     plain.lab.run("approve", "--stage", "fleet", "--statement", "x").expect(
