@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from cryofw.audit.rollout_rules import not_as_planned
 from cryofw.errors import CryofwError
 from cryofw.rollout import parse_plan
 
@@ -31,7 +32,8 @@ class Evidence:
             # Its bytes are what was started, also if this version would write them otherwise.
             if hashlib.sha256(data).hexdigest() != record.fields.get("plan"):
                 return None, f"{name} is not the plan that the rollout was started with"
-            return parse_plan(data, name, str(record.fields["plan"])), ""
+            plan = parse_plan(data, name, str(record.fields["plan"]))
+            return plan, not_as_planned(plan, record)
         except CryofwError as error:
             return None, str(error)
 

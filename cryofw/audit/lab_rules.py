@@ -47,7 +47,7 @@ def no_rollback_of_a_pinned_device(
     ledger: Ledger, rollout: RolloutLedger, _device: DeviceLedger, _record: Record
 ) -> str:
     """A rollout that has ended is not taken back on a device that was pinned since."""
-    if rollout.resting != "the rollout had ended":
+    if rollout.is_open:
         return ""
     kept = (name for name, device in rollout.devices.items() if device.stands == "confirmed")
     pinned = sorted(name for name in kept if name in ledger.register.pins)

@@ -50,7 +50,9 @@ _STANDS = {
     "retry-granted": "checked",
     "quarantine-cleared": "",
 }
+_SENDING = frozenset({UPLOAD, TEST, CONFIRM, ROLL_BACK})
 STOPPED = "the emergency stop was given"
+ENDED = "the rollout had ended"
 
 IN_FLIGHT = frozenset({"uploaded", "testing", "in test boot", "rolling back"})
 """States in which no rollout may leave a device."""
@@ -70,6 +72,7 @@ class DeviceLedger:
     accepted: str = ""  # who took it on themselves, since the latest verdict, which was none
     calibrated_first: bool = False  # since it was checked
     calibrated: bool = False  # in its test boot
+    was_sent: bool = False  # anything that changes it
     pair: PairLedger = field(default_factory=PairLedger)
 
     def take(self, record: Record) -> None:
@@ -79,6 +82,7 @@ class DeviceLedger:
         self.stands = _STANDS.get(record.kind, self.stands)
         if record.kind in INTENTS:
             self.intents[record.kind] = image
+            self.was_sent = self.was_sent or record.kind in _SENDING
         elif record.kind in OUTCOMES:
             self.intents.clear()
         match record.kind:
@@ -143,6 +147,7 @@ class RolloutLedger:
     held_out: set[str] = field(default_factory=set)
     goes_back: bool = False  # a person asked for its rollback
     resting: str = ""  # why nothing may be asked of a device: ended, paused, stopped
+    is_open: bool = True
 
     def device(self, name: str) -> DeviceLedger:
         """The device's ledger, made when it is first named."""
@@ -168,6 +173,8 @@ class RolloutLedger:
                 self.wave += 1
             case "gate-passed":
                 self.gates.add(stage)
+            case "gate-failed":
+                self.gates.discard(stage)
             case "stage-approved":
                 self.approved.add(stage)
             case "release-verified" | "expiry-forgiven":
@@ -188,14 +195,14 @@ class RolloutLedger:
         """Whether anything may be asked of a device after this."""
         match record.kind:
             case "rollout-ended":
-                self.resting = "the rollout had ended"
+                self.resting, self.is_open = ENDED, False
             case "rollout-paused":
                 self.resting = "the rollout was paused"
             case "stop-requested":
                 self.resting = STOPPED
             case "rollback-requested":
-                self.resting, self.goes_back = "", True
-            case "rollout-resumed" if self.resting != STOPPED:
+                self.resting, self.goes_back, self.is_open = "", True, True
+            case "rollout-resumed" if self.resting not in (STOPPED, ENDED):
                 self.resting = ""
             case _:
                 pass

@@ -7,10 +7,10 @@ record could not have been written by a cryofw that keeps its promises.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryofw.audit.calibration_rules import calibrated_before_its_baseline, calibrated_on_trial
+from cryofw.audit.journal_rules import JOURNAL_KINDS, journal_rules_broken
 from cryofw.audit.lab_rules import (
     checked_as_adopted,
     gate_names_the_accepted,
@@ -35,13 +35,20 @@ from cryofw.audit.ledger import (
 from cryofw.audit.pair_rules import PAIR_RULES, back_as_a_pair, confirmed_as_a_pair, no_torn_pair
 from cryofw.audit.register import LAB_KINDS
 from cryofw.audit.release_rules import origin_as_planned, origin_on_record
+from cryofw.audit.rollout_rules import (
+    ended_as_it_says,
+    enough_answered,
+    may_start,
+    ran_what_the_plan_says,
+    runs_what_was_skipped,
+    stands_on_what_is_still_good,
+    unproven,
+)
+from cryofw.audit.shape import SHAPED, misshapen
 from cryofw.audit.standing import ATTESTED
-from cryofw.rollout.commands import COMMANDS
-from cryofw.rollout.record import EVENTS
 
 if TYPE_CHECKING:
     from cryofw.journal import Record
-    from cryofw.rollout import Command, Event
 
 Rule: TypeAlias = Callable[[Ledger, RolloutLedger, DeviceLedger, "Record"], str]
 _NO_DEVICE = DeviceLedger()
@@ -51,15 +58,18 @@ def broken_rules(ledger: Ledger, record: Record) -> list[str]:
     """A sentence for each rule that `record` breaks after what `ledger` has seen."""
     if record.kind == ATTESTED:
         return _attests_what_it_runs(ledger, record)
-    if record.kind not in _REQUIRED:
+    if record.kind in JOURNAL_KINDS:
+        return journal_rules_broken(ledger, record)
+    if record.kind not in SHAPED:
         return []
-    if missing := _missing(record):
-        return [f"it lacks {', '.join(missing)}"]
+    if problem := misshapen(record):
+        return [problem]
     if record.kind in LAB_KINDS:
         return lab_rules_broken(ledger, record)
     rollout = ledger.rollouts.get(record.rollout)
     if record.kind == "rollout-started":
-        return [] if rollout is None else [f"the rollout {record.rollout} was started before"]
+        problem = may_start(ledger, record)
+        return [problem] if problem else []
     if rollout is None:
         return [f"no rollout {record.rollout or '(none)'} was started"]
     device = _NO_DEVICE if record.device is None else rollout.device(record.device)
@@ -73,28 +83,6 @@ def _attests_what_it_runs(ledger: Ledger, record: Record) -> list[str]:
     if known is not None and claimed == (known.n, known.hash, known.state):
         return []
     return [f"it attests what no record before it says of {record.device}"]
-
-
-def _required(step: type[Event | Command]) -> frozenset[str]:
-    """The fields without which a record is not one of its kind."""
-    return frozenset(
-        field.name
-        for field in fields(step)
-        if field.default is MISSING and field.default_factory is MISSING
-    )
-
-
-_STEPS: dict[str, type[Event | Command]] = {**EVENTS, **COMMANDS}
-_REQUIRED = {kind: _required(step) for kind, step in _STEPS.items()}
-_REQUIRED_FIELDS = {kind: names - {"device"} for kind, names in _REQUIRED.items()}
-_OF_A_DEVICE = frozenset(kind for kind, names in _REQUIRED.items() if "device" in names)
-
-
-def _missing(record: Record) -> list[str]:
-    required = _REQUIRED_FIELDS[record.kind]
-    missing = [] if required <= record.fields.keys() else sorted(required - record.fields.keys())
-    no_device = record.device is None and record.kind in _OF_A_DEVICE
-    return ["device", *missing] if no_device else missing
 
 
 def _rules_for(kind: str) -> list[Rule]:
@@ -188,12 +176,8 @@ def _gate_of_settled_devices(
         return ""
     if rollout.wave != len(rollout.plan.stage(stage).waves):
         return f"the gate of stage {stage} passed after wave {rollout.wave} of its waves"
-    members = {name: rollout.device(name).stands for name in rollout.plan.stage(stage).devices}
-    good = [name for name, stands in members.items() if stands in ("confirmed", "skipped")]
-    for name, stands in members.items():
-        if name not in good and stands != "unreachable":
-            return f"the gate of stage {stage} passed, but {name} is {stands or 'untouched'}"
-    return "" if good else f"the gate of stage {stage} passed without a single proven device"
+    why = unproven(rollout, rollout.plan.stage(stage).devices)
+    return f"the gate of stage {stage} passed, but {why}" if why else ""
 
 
 def _check_in_its_stage(
@@ -261,6 +245,8 @@ def _confirm_of_what_passed(
         return f"{record.device} was to be confirmed without a test boot"
     if device.tested != record.fields["hash"]:
         return f"{record.device} was to be confirmed with another image than it had booted"
+    if device.stands != "in test boot":
+        return f"{record.device} was to be confirmed, but it is {device.stands}"
     if device.verdict != "passed" and not device.accepted:
         found = f"the last one is `{device.verdict}`" if device.verdict else "there is none"
         return (
@@ -305,14 +291,15 @@ def _act_of_a_named_person(
 
 
 RULES: dict[str, tuple[Rule, ...]] = {
-    "stage-started": (_gate_before_stage,),
-    "wave-started": (_waves_in_turn,),
+    "stage-started": (_gate_before_stage, stands_on_what_is_still_good),
+    "wave-started": (_waves_in_turn, enough_answered),
     "gate-passed": (_gate_of_settled_devices, no_torn_pair, gate_names_the_accepted),
     "stage-approved": (_act_of_a_named_person,),
     "quarantine-cleared": (_act_of_a_named_person,),
     "device-accepted": (_act_of_a_named_person,),
     "rollback-requested": (no_rollback_of_a_pinned_device,),
-    "device-checked": (checked_as_adopted,),
+    "device-checked": (checked_as_adopted, ran_what_the_plan_says),
+    "device-skipped": (runs_what_was_skipped,),
     CHECK: (_check_in_its_stage,),
     UPLOAD: (
         _check_in_its_stage,
@@ -336,7 +323,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "test-booted": (_outcome_is_about_the_same_image,),
     "image-confirmed": (_outcome_is_about_the_same_image,),
     "device-rolled-back": (_outcome_is_about_the_same_image,),
-    "rollout-ended": (_nobody_is_left_behind, no_torn_pair),
+    "rollout-ended": (_nobody_is_left_behind, no_torn_pair, ended_as_it_says),
     **PAIR_RULES,
 }
 """Rules by kind; outcomes and intents have more in common, see `_rules_for`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cryofw.audit.evidence import Evidence
+from cryofw.audit.journal_rules import JOURNAL_KINDS
 from cryofw.audit.ledger import ROLLOUT_KINDS, Ledger
 from cryofw.audit.register import LAB_KINDS
 from cryofw.audit.rules import broken_rules
@@ -24,7 +25,7 @@ from cryofw.journal import (
     read_leaf_hashes,
     scan_journal,
 )
-from cryofw.journal.chain import CONTINUED, Predecessor, predecessor
+from cryofw.journal.chain import Predecessor, predecessor
 from cryofw.journal.form_check import FormCheck
 from cryofw.journal.line_reader import read_records
 
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
     from cryofw.journal import JournalScan, Record, SignedHead, Storage
 
 _SHOWN = 20
-_OTHER_KINDS = frozenset({
-    ATTESTED, CLOSED, CONTINUED, *LAB_KINDS, "journal-rehomed", "journal-repaired",
-})  # fmt: skip
+_OTHER_KINDS = frozenset({ATTESTED, *JOURNAL_KINDS, *LAB_KINDS})
 
 
 @dataclass(frozen=True)
@@ -150,8 +149,17 @@ class _Audit:
     evidence: bool
     processes: int
     ledger: Ledger = field(default_factory=Ledger)
+    seen: set[str] = field(default_factory=set)
 
     def read(self, name: str) -> _Audited:
+        if name in self.seen:
+            raise JournalCorrupt(
+                f"{name} continues itself",
+                why="a journal continues an older one",
+                record=0,
+                offset=0,
+            )
+        self.seen.add(name)
         entry = checkpoint_name(name)
         if not self.storage.exists(entry):
             self.storage.read(name)
@@ -273,8 +281,11 @@ def _violations(
     evidence: Evidence | None,
     checks: Sequence[Check],
 ) -> Iterator[Violation]:
+    closed = ""
     for offset, record in records:
-        messages = broken_rules(ledger, record)
+        messages = [*broken_rules(ledger, record), *([closed] if closed else [])]
+        if record.kind == CLOSED:
+            closed = f"record {record.n} had closed this journal"
         plan = None
         if evidence is not None:
             if record.kind == "rollout-started":

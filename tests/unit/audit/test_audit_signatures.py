@@ -40,7 +40,7 @@ from cryofw.journal import (
     read_signed_head,
 )
 from cryofw.journal.chain import retire
-from tests.unit.audit.test_audit_verify import NEW, Lab
+from tests.unit.audit.audited_lab import NEW, Lab
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from cryofw.engine.journal_home import ForeignJournal, JournalHome, find_lost, r
 from cryofw.errors import BadInput, Refused
 from cryofw.journal import FileStorage, Journal, JournalWriteFailed, MemoryDisk, MemoryStorage
 from cryofw.journal.chain import retire
-from tests.unit.audit.test_audit_verify import a_plan
+from tests.unit.audit.audited_lab import a_plan
 
 if TYPE_CHECKING:
     from cryofw.clock import Clock
