@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cryofw.audit.signatures import Cosignature, SignatureMissing, SignatureReport
     from cryofw.audit.story import Filter, StoryLine, kinds_told, tell
     from cryofw.audit.trust import LogTrust
+    from cryofw.audit.verdict_evidence import VerdictEvidence
     from cryofw.audit.verification import (
         AuditFailed,
         AuditReport,
@@ -52,6 +53,7 @@ __all__ = [
     "SignatureMissing",
     "SignatureReport",
     "StoryLine",
+    "VerdictEvidence",
     "Violation",
     "WitnessMemory",
     "WitnessRefused",
@@ -82,6 +84,7 @@ _MODULES = {
     "SignatureMissing": "signatures",
     "SignatureReport": "signatures",
     "StoryLine": "story",
+    "VerdictEvidence": "verdict_evidence",
     "Violation": "verification",
     "WitnessMemory": "witness",
     "WitnessRefused": "witness",

@@ -62,10 +62,11 @@ def verify(
 
     Held against each other: lines and tree head; signed and cosigned checkpoints; gates,
     verdicts and approvals before what they allow; what people signed, against the policy of
-    their rollout; plans, raw readings and signed images by their digests. Exit code 4 if
-    anything was changed or breaks a rule; it names the first record and byte that lie.
+    their rollout; plans, raw readings and signed images by their digests. Each verdict is drawn
+    again from the raw readings. Exit code 4 if anything was changed or breaks a rule; it names
+    the first record and byte that lie.
     """
-    from cryofw.audit import ApprovalEvidence, ImageEvidence, verify_log
+    from cryofw.audit import ApprovalEvidence, ImageEvidence, VerdictEvidence, verify_log
     from cryofw.journal import FileStorage
 
     trust = log_trust(keys, witness_keys, quorum, keyring)
@@ -76,24 +77,31 @@ def verify(
         trusted |= trusted_image_keys((), keyring)
     images = ImageEvidence(storage, list(trusted.values())) if trusted else None
     acts = ApprovalEvidence(storage)
+    verdicts = VerdictEvidence(storage)
     report = verify_log(
         storage,
         trust=trust,
         since=kept,
-        checks=[acts, *([images] if images else [])],
+        checks=[acts, verdicts, *([images] if images else [])],
         processes=os.cpu_count() or 1,
     )
     verified_images = images.verified if images else None
     foreign = images.foreign if images else 0
     output = Output()
     if as_json:
-        beside = {"foreign_images": foreign, "signed_acts": acts.proven}
+        beside = {
+            "foreign_images": foreign,
+            "signed_acts": acts.proven,
+            "verdicts": verdicts.drawn,
+        }
         output.json({**_as_json(report, verified_images), **beside})
         return
     _render(output, report, trust, verified_images, len(kept))
     if foreign:
         note = f"images that no trusted key vouches for, adopted as ways back: {foreign}"
         output.status(Status.NOTHING, "adopted", note)
+    if verdicts.drawn:
+        output.line(f"  verdicts   {verdicts.drawn}, each drawn again from its raw readings")
     if acts.proven:
         note = f"{acts.proven}, each allowed by the policy of its rollout"
         output.line(f"  signed acts {note}")

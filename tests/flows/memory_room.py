@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryofw.audit import verify_log
+from cryofw.audit import VerdictEvidence, verify_log
 from cryofw.engine.deployment import Deployment, survey
 from cryofw.engine.home import Home
 from cryofw.engine.site import LabClock, Site
@@ -235,7 +235,8 @@ class Room:
         self.check_moment()
         records = read_records(self.disk.entries[JOURNAL_NAME])
         check_end(records, see_chips(self.chips, self.prepared.keys), self.before)
-        verify_log(MemoryStorage(self.disk))
+        storage = MemoryStorage(self.disk)
+        verify_log(storage, checks=[VerdictEvidence(storage)])
 
 
 @dataclass(frozen=True)
