@@ -8,6 +8,7 @@ no fleet do not import this room.
 from cryofw.fleet.finding import Finding, FleetError
 from cryofw.fleet.fleet import (
     EVERYTHING,
+    BootloaderSetting,
     CalibrationContract,
     Controller,
     Count,
@@ -47,6 +48,7 @@ from cryofw.fleet.window import Window
 
 __all__ = [
     "EVERYTHING",
+    "BootloaderSetting",
     "CalibrationContract",
     "CalibrationTest",
     "Controller",

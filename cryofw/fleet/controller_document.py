@@ -220,6 +220,21 @@ class CoefficientsDocument(StrictDocument):
         return {"description": description, "anyOf": [{"const": "device"}, mapping]}
 
 
+class BootloaderDocument(StrictDocument):
+    """How the bootloader was built, where the device does not tell it."""
+
+    mode: Literal["swap", "overwrite-only"] | None = Field(
+        None,
+        description="overwrite-only: no test boot, and nothing to revert to; default: what the "
+        "device says. What it says otherwise is refused.",
+    )
+    compressed: Literal["lzma2", "lzma2-arm-thumb"] | None = Field(
+        None,
+        description="It unpacks images of `cryofw sign --compress` (the second: both kinds), which "
+        "only an overwrite-only one does. No device tells that; default: it does not.",
+    )
+
+
 class RetriesDocument(StrictDocument):
     """How often a request that got no answer is repeated."""
 
@@ -249,6 +264,7 @@ class SettingsDocument(StrictDocument):
     reset: ResetDocument | None = None
     calibration: CalibrationDocument | None = None
     coefficients: CoefficientsDocument | None = None
+    bootloader: BootloaderDocument | None = None
     retries: RetriesDocument | None = None
 
 

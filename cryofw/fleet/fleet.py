@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cryofw.fleet.source import ErrorBudget, Prometheus, Source
     from cryofw.fleet.window import Window
+    from cryofw.image import Compression
 
 
 class Reach(StrEnum):
@@ -148,6 +149,19 @@ class Retries:
 
 
 @dataclass(frozen=True)
+class BootloaderSetting:
+    """What fleet.yaml says of a bootloader.
+
+    Attributes:
+        overwrites: it copies over the running image, without a test boot; None: not said.
+        compressed: what it unpacks; None: nothing.
+    """
+
+    overwrites: bool | None = None
+    compressed: Compression | None = None
+
+
+@dataclass(frozen=True)
 class Controller:
     """One controller. `hw` is its hardware id as lower-case hex; `port` a device path or URL.
 
@@ -168,6 +182,7 @@ class Controller:
     slot_size: int | None = None
     boot_time_s: float = 5.0
     coefficient_command: tuple[str, ...] | None = None
+    bootloader: BootloaderSetting = BootloaderSetting()
 
     @property
     def is_simulated(self) -> bool:

@@ -11,6 +11,7 @@ from cryofw.fleet.calibration_resolver import CalibrationResolver
 from cryofw.fleet.document import Problem
 from cryofw.fleet.fleet import (
     EVERYTHING,
+    BootloaderSetting,
     Controller,
     Count,
     Cryostat,
@@ -27,6 +28,7 @@ from cryofw.fleet.fleet import (
 from cryofw.fleet.settings import Layers, at_path, read_piece, require
 from cryofw.fleet.source_resolver import SourceResolver
 from cryofw.fleet.window import Window
+from cryofw.image import Compression
 
 if TYPE_CHECKING:
     from cryofw.fleet.document import Document, Path
@@ -100,10 +102,13 @@ class Resolver:
         calibration = self.calibrations.contract(layers, cryostat, name)
         retries = layers.read("retries", controllers.RetriesDocument)
         coefficients = layers.read("coefficients", controllers.CoefficientsDocument)
+        bootloader = self._bootloader(layers)
         settings = self._plain_settings(layers)
         if written is None or settings is None or retries is None:
             return None
         if heartbeat is None or reset is None or calibration is None or coefficients is None:
+            return None
+        if bootloader is None:
             return None
         command = self._coefficient_command(layers, coefficients, cryostat, name)
         if coefficients.command and command is None:
@@ -124,7 +129,22 @@ class Resolver:
             slot_size=settings.slot_size,
             boot_time_s=5.0 if settings.boot_time is None else settings.boot_time,
             coefficient_command=command,
+            bootloader=bootloader,
         )
+
+    def _bootloader(self, layers: Layers) -> BootloaderSetting | None:
+        written = layers.read("bootloader", controllers.BootloaderDocument)
+        if written is None:
+            return None
+        compressed = Compression(written.compressed) if written.compressed else None
+        if compressed and written.mode == "swap":
+            message = "a bootloader that swaps does not unpack images"
+            hint = "write mode: overwrite-only, or leave `compressed` out"
+            self._problem(layers.origin("bootloader", "compressed"), message, hint)
+            return None
+        if written.mode is None:
+            return BootloaderSetting(True if compressed else None, compressed)
+        return BootloaderSetting(written.mode == "overwrite-only", compressed)
 
     def _coefficient_command(
         self,

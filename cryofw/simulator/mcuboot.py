@@ -1,7 +1,7 @@
 """The bootloader: which image runs after a reset, and what that does to the flash.
 
-A model of MCUboot (swap using move) at the level of flash operations and trailers. It prints the
-log lines a real one prints, because host tools meet them on the console.
+A model of MCUboot (swap using move, or overwrite-only) at the level of flash operations and
+trailers. It prints the log lines a real one prints, because host tools meet them on the console.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from cryofw.simulator.compression import is_compressed, unpacked
 from cryofw.simulator.encryption import BodyCipher, body_cipher, is_encrypted
 from cryofw.simulator.flash import Flash, FlashArea
 from cryofw.simulator.slot_image import SlotError, SlotImage, read_slot_image
@@ -82,13 +83,27 @@ class Bootloader:
             return False
         if self.config.hardware_counter and (image.security_counter or 0) < self.counter.value:
             return False
-        data = area.read(0, image.size)
-        if index == 1 and is_encrypted(area):
-            cipher = self._cipher(index)
-            if cipher is None:
-                return False
-            data = cipher.apply(0, data)
-        return self.validator(data)
+        if is_compressed(image.header):
+            return index == 1 and self.validator(area.read(0, image.size)) and self._unpacks()
+        data = self._plain(index, image)
+        return data is not None and self.validator(data)
+
+    def _unpacks(self) -> bool:
+        plain = self._unpacked()
+        return plain is not None and self.validator(plain)
+
+    def _unpacked(self) -> bytes | None:
+        """The plain image that the compressed one in the secondary slot becomes."""
+        taken = self.config.compressed if self.config.overwrite_only else ""
+        return unpacked(self.slot(1), taken, trailer_offset(self.slot(0)))
+
+    def _plain(self, index: int, image: SlotImage) -> bytes | None:
+        """An image as it would lie in the primary slot; None if this bootloader cannot tell."""
+        data = self.slot(index).read(0, image.size)
+        if index == 0 or not is_encrypted(self.slot(index)):
+            return data
+        cipher = self._cipher(index)
+        return cipher.apply(0, data) if cipher is not None else None
 
     def _cipher(self, index: int) -> BodyCipher | None:
         """How the image of a slot is encrypted; None if it is not, or for another device."""
@@ -162,12 +177,36 @@ class Bootloader:
             log.append(refusal)
             secondary.erase()
             return SwapType.NONE
+        if self.config.overwrite_only:
+            log.append("I: Image 0 upgrade secondary slot -> primary slot")
+            self._overwrite()
+            return SwapType.PERMANENT
         log.append("I: Starting swap using move algorithm.")
         images = (read_slot_image(primary), read_slot_image(secondary))
         size = max(image.size for image in images if isinstance(image, SlotImage))
         begin_swap(primary, secondary, wanted, size, (self._cipher(0), self._cipher(1)))
         finish_swap(primary, secondary)
         return wanted
+
+    def _overwrite(self) -> None:
+        """Copy the secondary slot over the primary one; a cut copy begins anew at the next boot.
+
+        What asks for it, the trailer of the secondary slot, is erased last. Source: MCUboot
+        boot/bootutil/src/loader.c, boot_copy_image.
+        """
+        primary, secondary = self.slot(0), self.slot(1)
+        image = read_slot_image(secondary)
+        assert isinstance(image, SlotImage)
+        compressed = is_compressed(image.header)
+        data = self._unpacked() if compressed else self._plain(1, image)
+        assert data is not None
+        primary.erase()
+        sector_size, align = self.flash.sector_size, self.flash.write_size
+        data += b"\xff" * (-len(data) % align)
+        for offset in range(0, len(data), sector_size):
+            primary.program(offset, data[offset : offset + sector_size])
+        secondary.erase(0, sector_size)
+        secondary.erase(secondary.size - sector_size, sector_size)
 
     def _refuse(self, wanted: SwapType) -> str:
         if not self.is_valid(1):

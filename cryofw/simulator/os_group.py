@@ -78,7 +78,7 @@ def info(board: Board, body: Mapping[str, object] | None) -> Answer:
 
 
 def bootloader_info(board: Board, body: Mapping[str, object] | None) -> Answer:
-    """Command 8: the bootloader's name, or its mode (3: swap using move)."""
+    """Command 8: the bootloader's name, or its mode (2: overwrite only, 3: swap using move)."""
     fields = typed_fields(body, {"query": str})
     if fields is None:
         return INVALID
@@ -86,8 +86,9 @@ def bootloader_info(board: Board, body: Mapping[str, object] | None) -> Answer:
         case None:
             return {"bootloader": "MCUboot"}
         case "mode":
-            no_downgrade = board.bootloader.config.downgrade_prevention
-            return {"mode": 3, "no-downgrade": True} if no_downgrade else {"mode": 3}
+            config = board.bootloader.config
+            mode = 2 if config.overwrite_only else 3
+            return {"mode": mode} | ({"no-downgrade": True} if config.downgrade_prevention else {})
         case _:
             return INVALID
 

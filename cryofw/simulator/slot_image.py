@@ -106,6 +106,12 @@ def read_tlvs(area: FlashArea, header: ImageHeader) -> list[tuple[int, bytes]]:
     return _entries(_read_tlv_area(area, offset, _TLV_MAGIC) or b"") or []
 
 
+def read_protected_tlvs(area: FlashArea, header: ImageHeader) -> list[tuple[int, bytes]]:
+    """The same of its protected records."""
+    offset = header.header_size + header.image_size
+    return _entries(_read_tlv_area(area, offset, _PROTECTED_TLV_MAGIC) or b"") or []
+
+
 def read_slot_image(area: FlashArea) -> SlotImage | SlotError:
     """Read what the slot holds, without checking that it is valid."""
     header = parse_header(area.read(0, HEADER_SIZE))

@@ -20,12 +20,19 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class BootloaderConfig:
-    """How the bootloader was built; `decryption_key` is a private key in PEM, or there is none."""
+    """How the bootloader was built; `decryption_key` is a private key in PEM, or there is none.
+
+    One that is `overwrite_only` copies the secondary slot over the primary one: no test boot, and
+    nothing to revert to. Only such a one may unpack images: `compressed` is empty, "lzma2", or
+    "lzma2-arm-thumb" for both.
+    """
 
     downgrade_prevention: bool = False
     hardware_counter: bool = False
     serial_recovery: bool = True
     decryption_key: str = field(default="", repr=False)
+    overwrite_only: bool = False
+    compressed: str = ""
 
 
 @dataclass(frozen=True)
@@ -185,6 +192,10 @@ def spec_of_fleet(fleet: Fleet) -> LabSpec:
             cryostat=one.cryostat,
             slot_size=one.slot_size or 512 * 1024,
             watchdog=one.reset.watchdog,
+            bootloader=BootloaderConfig(
+                overwrite_only=bool(one.bootloader.overwrites),
+                compressed=one.bootloader.compressed or "",
+            ),
             metrics=metrics,
             settings=dict(fleet.simulation.coefficients),
         )
