@@ -31,6 +31,8 @@ class _TimerSelector(selectors.BaseSelector):
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self.turns = 0
+        self.at_turn: dict[int, Callable[[], None]] = {}
         self._keys: dict[FileDescriptorLike, selectors.SelectorKey] = {}
 
     def register(
@@ -48,7 +50,10 @@ class _TimerSelector(selectors.BaseSelector):
         if timeout is None:
             msg = "every task waits and no timer is set"
             raise VirtualDeadlock(msg)
-        if timeout > 0:
+        self.turns += 1
+        if self.turns in self.at_turn:
+            self.at_turn.pop(self.turns)()
+        elif timeout > 0:
             self.now_s += timeout
         return []
 
@@ -67,6 +72,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds."""
         return self._timers.now_s
+
+    def call_after_turns(self, turns: int, callback: Callable[[], None]) -> None:
+        """Call between two turns of the loop, each of which runs what is ready: at any await."""
+        self._timers.at_turn[self._timers.turns + max(1, turns)] = callback
 
     def run_in_executor(
         self,

@@ -5,18 +5,23 @@ again. A witness who sees the flash itself holds the invariants of the design ag
 """
 
 from cryofw.gameday.chip import ChipObserver, SeenChip, see_chip
+from cryofw.gameday.game import Game, Result
 from cryofw.gameday.invariant import Invariant, InvariantBroken
+from cryofw.gameday.play import play
 from cryofw.gameday.testimony import DeviceTestimony, RolloutTestimony, Testimony
 from cryofw.gameday.witness import Witness
 
 __all__ = [
     "ChipObserver",
     "DeviceTestimony",
+    "Game",
     "Invariant",
     "InvariantBroken",
+    "Result",
     "RolloutTestimony",
     "SeenChip",
     "Testimony",
     "Witness",
+    "play",
     "see_chip",
 ]

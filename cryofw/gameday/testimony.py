@@ -104,8 +104,8 @@ class Testimony:
         """The rollout that began last."""
         return next(reversed(self.rollouts.values()), None)
 
-    def read(self, journal: bytes) -> None:
-        """Take the whole lines that are new; a torn last one was never acknowledged.
+    def read(self, journal: bytes) -> list[Mapping[str, Any]]:
+        """Take the whole lines that are new, and return them; a torn last one is not taken.
 
         Raises:
             InvariantBroken: what was read before is there no more, or a record may not stand
@@ -114,9 +114,11 @@ class Testimony:
         kept = journal.startswith(self._read)
         require(kept, Invariant.NOTHING_LOST, "records that were on disk are lost or changed")
         whole = journal[: journal.rfind(b"\n") + 1]
-        for line in whole[len(self._read) :].splitlines():
-            self.take(json.loads(line))
+        records = [json.loads(line) for line in whole[len(self._read) :].splitlines()]
         self._read = whole
+        for record in records:
+            self.take(record)
+        return records
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Take the next record.

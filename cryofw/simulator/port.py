@@ -45,6 +45,10 @@ class SimulatedPort:
 
     async def close(self) -> None:
         """See `ByteStream.close`."""
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close it at once, as the kernel does for a process that died."""
         if not self._lost:
             self.lose("it was closed")
             self._on_close(self._name)

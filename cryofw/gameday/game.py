@@ -1,0 +1,82 @@
+"""A game: one fleet, one release, what happens to them; and how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryofw.fleet import Fleet
+    from cryofw.gameday.happening import Happening
+    from cryofw.gameday.invariant import InvariantBroken
+    from cryofw.image import PublicKey
+    from cryofw.rollout import Ending
+    from cryofw.simulator import LabSpec
+
+
+@dataclass(frozen=True)
+class Game:
+    """Everything that a run depends on: the same game is the same run, byte for byte.
+
+    Attributes:
+        fleet: all its ports are `sim://`.
+        spec: the devices behind them.
+        factory: the image that runs everywhere before.
+        release: the image that is rolled out.
+        rival: the image of a second operator; empty if there is none.
+        keys: what cryofw trusts.
+        device_keys: what the bootloaders trust.
+        never: the release is bad beyond doubt: no device may keep it.
+        happenings: what happens.
+        patience: how often a person starts the rollout again before they give up.
+    """
+
+    name: str
+    fleet: Fleet
+    spec: LabSpec
+    factory: bytes
+    release: bytes
+    keys: tuple[PublicKey, ...]
+    device_keys: tuple[PublicKey, ...]
+    rival: bytes = b""
+    never: bool = False
+    happenings: tuple[Happening, ...] = ()
+    patience: int = 8
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When something was first seen, in seconds since the rollout began; None: never."""
+
+    hit_s: float | None = None
+    detected_s: float | None = None
+    back_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a game went.
+
+    Attributes:
+        ended: how the rollout ended; None: it never began, for `why`.
+        digest: SHA-256 of all journals, in hex.
+        records: of the first operator's journal.
+        visits: how often a person started or resumed it.
+        sends: writes to lines.
+        seconds: of the lab, from the start of the rollout to its end.
+        affected: devices that ran the release at some moment.
+        broken: the invariant that did not hold; None: all did.
+        journal: the first operator's.
+    """
+
+    game: str
+    ended: Ending | None
+    why: str
+    digest: str
+    records: int
+    visits: int
+    sends: int
+    seconds: float
+    affected: tuple[str, ...] = ()
+    broken: InvariantBroken | None = None
+    journal: bytes = field(default=b"", repr=False)
