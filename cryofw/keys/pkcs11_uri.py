@@ -132,5 +132,18 @@ def _check(text: str, texts: Mapping[str, str]) -> None:
         _refuse(text, "pin-source names a file; commands are not run")
 
 
+def shown(text: str) -> str:
+    """A URI for a message: values of attributes that are not known may be a misspelt PIN."""
+    parts = re.split(r"([;?&])", text)
+    return "".join(
+        part if _is_harmless(part) else f"{part.partition('=')[0]}=..." for part in parts
+    )
+
+
+def _is_harmless(part: str) -> bool:
+    name = part.partition("=")[0]
+    return "=" not in part or name.removeprefix(_SCHEME) in (*_PATH, *_QUERY)
+
+
 def _refuse(text: str, why: str) -> NoReturn:
-    raise KeyringError(f"{text!r} is no usable pkcs11: URI", why=why, hint=_HINT)
+    raise KeyringError(f"{shown(text)!r} is no usable pkcs11: URI", why=why, hint=_HINT)

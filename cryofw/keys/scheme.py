@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cryofw.keys.errors import KeyringError
 from cryofw.keys.file_signer import load_file_signer
 from cryofw.keys.key_file import public_half
-from cryofw.keys.pkcs11_uri import parse_pkcs11_uri
+from cryofw.keys.pkcs11_uri import parse_pkcs11_uri, shown
 
 if TYPE_CHECKING:
     from cryofw.image import PublicKey
@@ -39,7 +39,9 @@ def check_uri(uri: str) -> None:
 
         if scheme not in library_schemes():
             known = ", ".join(sorted({"file", "pkcs11", *_LIBRARY_SCHEMES}))
-            raise KeyringError(f"unknown scheme {scheme!r} in the URI {uri!r}; known: {known}")
+            raise KeyringError(
+                f"unknown scheme {scheme!r} in the URI {shown(uri)!r}; known: {known}"
+            )
 
 
 def public_path(uri: str, public: str | None, directory: Path) -> Path:
@@ -92,7 +94,7 @@ def open_signer(
 def _split(uri: str) -> tuple[str, str]:
     match = _URI.fullmatch(uri)
     if match is None:
-        raise KeyringError(f"{uri!r} is no key URI, such as file:keys/image.pem")
+        raise KeyringError(f"{shown(uri)!r} is no key URI, such as file:keys/image.pem")
     return match[1], match[2]
 
 

@@ -98,3 +98,23 @@ def test_what_is_encoded_is_read_back(label: str, identifier: bytes) -> None:
 def test_any_text_is_read_or_refused(rest: str) -> None:
     with contextlib.suppress(KeyringError):
         assert parse_pkcs11_uri(f"pkcs11:{rest}").text == f"pkcs11:{rest}"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "pkcs11:tokn=lab?pin-value=7391",
+        "pkcs11:token=a b?pin-value=7391",
+        "pkcs11:token=lab?Pin-Value=7391",
+        "pkcs11:token=lab?pin%2Dvalue=7391",
+        "pkcs11:token=lab;pin=7391",
+        "PKCS11:token=lab?pin-value=7391",
+        "pkcs12:token=lab?pin-value=7391",
+    ],
+)
+def test_a_pin_in_a_uri_with_another_mistake_is_not_shown(uri: str) -> None:
+    with pytest.raises(KeyringError) as caught:
+        check_uri(uri)
+    said = f"{caught.value.what} {caught.value.why} {caught.value.hint}"
+    assert "7391" not in said
+    assert "lab" in said or "a b" in said or "..." in said
