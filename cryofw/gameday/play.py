@@ -140,9 +140,7 @@ class _Players:
         summary = history.open_rollout
         if summary is None and history.rollouts:
             return None  # it ended in the very moment in which the host died
-        plan = (
-            home.load_plan(summary) if summary else await self._plan(operator, home, host, number)
-        )
+        plan = home.load_plan(summary) if summary else await self._plan(operator, host, number)
         self._lease_s = max(self._lease_s, *(one.lease_ttl_s for one in plan.devices.values()))
         deployment = Deployment(home, plan, operator.keys, operator.name)
         if summary is None:
