@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from cryofw.smp import BadFrame, ClientConnection, Response
+from cryofw.smp import BadFrame, ClientConnection, Framing, Response
 from cryofw.transport import StreamLost
 
 if TYPE_CHECKING:
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 # A damaged frame was most likely our answer: it is not worth the whole timeout any more.
 DAMAGE_GRACE_S = 0.5
+
+
+class Burst(Protocol):
+    """Who sends packet after packet without a task for each: its answers come by callback."""
+
+    def answered(self, answer: Response) -> None:
+        """An answer to a packet that was posted and not forgotten."""
+
+    def damaged(self) -> None:
+        """A damaged frame came, most likely the answer to the oldest packet."""
+
+    def broken(self, error: StreamLost) -> None:
+        """The line broke: no answer will come."""
 
 
 class Session:
@@ -29,6 +42,7 @@ class Session:
         stream: open; the session closes it.
         first_seq: the first sequence number; go on from the last session's `next_seq`.
         on_event: sees log lines, stale answers and damaged frames.
+        framing: how messages lie on the line.
     """
 
     def __init__(
@@ -37,12 +51,14 @@ class Session:
         *,
         first_seq: int = 0,
         on_event: Callable[[ClientEvent], None],
+        framing: Framing = Framing.CONSOLE,
     ) -> None:
         self._stream = stream
-        self._connection = ClientConnection(first_seq=first_seq)
+        self._connection = ClientConnection(first_seq=first_seq, framing=framing)
         self._on_event = on_event
         self._waiting: dict[int, asyncio.Future[Response]] = {}
         self._deadlines: dict[int, asyncio.Timeout] = {}
+        self._burst: Burst | None = None
         self._lost: StreamLost | None = None
         self.next_seq = first_seq % 256
         self._pump = asyncio.create_task(self._read())
@@ -71,10 +87,39 @@ class Session:
                 self._deadlines[seq] = deadline
                 await self._stream.write(wire)
                 return await answer
+        except TimeoutError:
+            self._connection.discard_half()
+            raise
         finally:
             self._connection.forget(seq)
             self._waiting.pop(seq, None)
             self._deadlines.pop(seq, None)
+
+    def join(self, burst: Burst | None) -> None:
+        """Let `burst` hear what becomes of the packets it posts; None: it has ended."""
+        self._burst = burst
+
+    def prepare(self, encode: Callable[[int], bytes]) -> tuple[int, bytes]:
+        """Frame a packet that is posted later; see `ClientConnection.prepare`."""
+        seq, wire = self._connection.prepare(encode)
+        self.next_seq = (seq + 1) % 256
+        return seq, wire
+
+    async def post(self, seq: int, wire: bytes, request: Request) -> None:
+        """Send a prepared packet; its answer goes to the burst.
+
+        Raises:
+            StreamLost: the line broke; the packet may have arrived.
+        """
+        if self._lost is not None:
+            raise self._lost
+        self._connection.sent(seq, wire, request)
+        await self._stream.write(wire)
+
+    def forget(self, seq: int) -> None:
+        """Give up a posted packet: a late answer to it is stale."""
+        self._connection.forget(seq)
+        self._connection.discard_half()
 
     async def close(self) -> None:
         """Stop reading and give the stream back."""
@@ -98,7 +143,10 @@ class Session:
     def _take(self, event: ClientEvent) -> None:
         if isinstance(event, Response):
             answer = self._waiting.get(event.seq)
-            if answer is not None and not answer.done():
+            if answer is None:
+                if self._burst is not None:
+                    self._burst.answered(event)
+            elif not answer.done():
                 answer.set_result(event)
             return
         if isinstance(event, BadFrame):
@@ -106,14 +154,27 @@ class Session:
         self._on_event(event)
 
     def _hurry(self) -> None:
+        """Wait less for the oldest request: answers come in order, so the damage was its own.
+
+        The others are still to be answered, and must not be given up for it.
+        """
+        oldest = next(iter(self._connection.outstanding), None)
+        if oldest is None:
+            return
+        deadline = self._deadlines.get(oldest)
+        if deadline is None:
+            if self._burst is not None:
+                self._burst.damaged()
+            return
         soon = asyncio.get_running_loop().time() + DAMAGE_GRACE_S
-        for deadline in self._deadlines.values():
-            when = deadline.when()
-            if when is not None and when > soon and not deadline.expired():
-                deadline.reschedule(soon)
+        when = deadline.when()
+        if when is not None and when > soon and not deadline.expired():
+            deadline.reschedule(soon)
 
     def _fail(self, error: StreamLost) -> None:
         self._lost = self._lost or error
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(error)
+        if self._burst is not None:
+            self._burst.broken(error)
