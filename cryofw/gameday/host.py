@@ -113,11 +113,15 @@ class Host:
         """End at the `send`-th write to a line from now on; `too_late`: it still arrives."""
         self._die_at_send, self._too_late = self.sent + send, too_late
 
-    def _fall(self) -> None:
-        """The kernel closes what a dead process had open; nothing runs any more."""
-        self.dead = True
+    def close(self) -> None:
+        """The process is over: the kernel closes what it had open."""
         for line in self._lines:
             line.end()
+        self._lines.clear()
+
+    def _fall(self) -> None:
+        self.dead = True
+        self.close()
         if self._main is not None:
             self._main.cancel()
 
@@ -132,7 +136,8 @@ class Host:
 
     def forget(self, line: _Line) -> None:
         """A line was closed."""
-        self._lines.remove(line)
+        if line in self._lines:
+            self._lines.remove(line)
 
     async def send(self, line: ByteStream, data: bytes) -> None:
         """Write to a line, unless the host is dead or dies here."""

@@ -81,6 +81,7 @@ class World:
     def close_host(self, operator: Operator) -> None:
         """A process of an operator has ended, one way or the other."""
         if operator.host is not None:
+            operator.host.close()
             self.sends += operator.host.sent
             operator.host = None
         self.look(operator)
