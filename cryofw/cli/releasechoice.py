@@ -188,18 +188,25 @@ def require_fresh(origin: ReleaseOrigin | None) -> None:
     """A plan's release must still be vouched for when the plan is run.
 
     Raises:
-        Refused: the metadata has expired since the plan was made, and nobody had accepted that.
+        Refused: the metadata has expired since the plan was made; or it had before, and what
+            somebody accepted then is over.
     """
-    if origin is None or origin.forgiven:
+    if origin is None or datetime.now(UTC) <= origin.good_until:
         return
-    expires = origin.expiry
-    if datetime.now(UTC) > expires:
+    expires = origin.good_until
+    if origin.forgiven:
         raise Refused(
-            f"the plan's release {origin.release} is not vouched for any more",
-            why=f"the metadata of {origin.source} expired {expires:%Y-%m-%d %H:%M}Z; "
-            "the release may have been revoked since",
-            hint="make a new plan; `cryofw plan --release` asks the repository again",
+            f"the plan's release {origin.release} was taken in an emergency that is over",
+            why=f"{origin.by} accepted until {expires:%Y-%m-%d %H:%M}Z that "
+            f"{', '.join(origin.forgiven)} of {origin.source} had expired",
+            hint="bring fresh metadata, or accept it again: make a new plan",
         )
+    raise Refused(
+        f"the plan's release {origin.release} is not vouched for any more",
+        why=f"the metadata of {origin.source} expired {expires:%Y-%m-%d %H:%M}Z; "
+        "the release may have been revoked since",
+        hint="make a new plan; `cryofw plan --release` asks the repository again",
+    )
 
 
 def release_wish(

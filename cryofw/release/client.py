@@ -23,7 +23,7 @@ from cryofw.errors import UsageError
 from cryofw.journal import FileStorage, StorageLocked
 from cryofw.release.errors import MetadataExpired, ReleaseInvalid, ReleaseRefused
 from cryofw.release.forgiveness import Forgiveness
-from cryofw.release.origin import ReleaseOrigin
+from cryofw.release.origin import FORGIVEN_FOR, ReleaseOrigin
 from cryofw.release.record import is_of_newer_cryofw, record_from_custom
 from cryofw.release.release_name import LATEST
 from cryofw.release.role import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, is_product
@@ -291,6 +291,8 @@ class ReleaseClient:
         """What was verified, for the plan and the journal."""
         roles = {r: s for r, s in self.roles.items() if not is_product(r) or r == record.product}
         forgiven = tuple(role for role in self._expired if role in roles)
+        others = [signed.expires for role, signed in roles.items() if role not in forgiven]
+        until = min([self._now + FORGIVEN_FOR, *others])
         return ReleaseOrigin(
             source=self.source,
             root=self._pinned.fingerprint,
@@ -302,6 +304,7 @@ class ReleaseClient:
             forgiven=forgiven,
             by=self._forgiveness.by if forgiven else "",
             why=self._forgiveness.why if forgiven else "",
+            forgiven_until=f"{until:%Y-%m-%dT%H:%M:%SZ}" if forgiven else "",
         )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryofw.errors import BadInput
+
+FORGIVEN_FOR = timedelta(hours=24)
+"""How long a plan may start whose expired metadata was accepted: for one emergency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class ReleaseOrigin:
         rolls_back: version that the release takes back, if it is a rollback.
         forgiven: roles that had expired and were accepted all the same.
         by: who accepted that; why: their reason.
+        forgiven_until: RFC 3339 time until which a plan with that may start.
     """
 
     source: str
@@ -33,6 +37,7 @@ class ReleaseOrigin:
     forgiven: tuple[str, ...] = ()
     by: str = ""
     why: str = ""
+    forgiven_until: str = ""
 
     @property
     def expiry(self) -> datetime:
@@ -41,11 +46,23 @@ class ReleaseOrigin:
         Raises:
             BadInput: it is none; somebody wrote the plan by hand.
         """
+        return self._time(self.expires)
+
+    @property
+    def good_until(self) -> datetime:
+        """When a plan of it may not start any more: with what was forgiven, or what expires first.
+
+        Raises:
+            BadInput: as `expiry`.
+        """
+        return self._time(self.forgiven_until if self.forgiven else self.expires)
+
+    def _time(self, text: str) -> datetime:
         try:
-            return datetime.strptime(self.expires, "%Y-%m-%dT%H:%M:%S%z")
+            return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z")
         except ValueError as error:
             raise BadInput(
                 f"the plan's release {self.release} expires at no time",
-                why=f"{self.expires[:40]!r}",
+                why=f"{text[:40]!r}",
                 hint="make a new plan; a plan is never edited",
             ) from error

@@ -231,6 +231,23 @@ def test_break_glass_is_by_name_for_a_reason_and_in_the_journal(lab: SmallLab) -
     lab.run("deploy", "good.bin", "--accept-expired", "root", "--yes").expect(2, "for a release")
 
 
+def test_a_broken_glass_is_not_left_open(lab: SmallLab) -> None:
+    """A plan that was made in an emergency is no way round expiry for ever."""
+    republish(lab, datetime.now(UTC) - timedelta(days=70), "drift")
+    glass = ("--accept-expired", "timestamp", "--why", "the server burnt")
+    lab.run("plan", "--release", "1.1.0", *glass, "-o", "plan.json").expect(0)
+    plan = lab.directory / "plan.json"
+    fields = json.loads(plan.read_bytes())
+    until = datetime.fromisoformat(fields["origin"]["forgiven_until"])
+    assert timedelta(hours=23) < until - datetime.now(UTC) <= timedelta(hours=24)
+
+    fields["origin"]["forgiven_until"] = "2026-01-02T03:04:05Z"  # as if it had been made then
+    plan.write_bytes(json.dumps(fields, sort_keys=True, indent=1).encode() + b"\n")
+    lab.run("deploy", "--plan", "plan.json", *RIG).expect(
+        5, "in an emergency that is over", "anna@lab accepted until 2026-01-02"
+    )
+
+
 # --- keys -----------------------------------------------------------------------------------
 
 
