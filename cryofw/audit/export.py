@@ -72,6 +72,36 @@ def export_log(source: Storage, target: Storage) -> Exported:
     return Exported(signed, written)
 
 
+def require_own_tiles(storage: Storage, data: bytes, leaves: list[bytes]) -> None:
+    """See that the tiles in an export, if there are any, are those of its journal.
+
+    Smaller ones of an earlier export stay, and are the beginning of the larger ones.
+
+    Args:
+        storage: the export.
+        data, leaves: the journal's bytes and leaf hashes.
+
+    Raises:
+        JournalCorrupt: one is not.
+    """
+    found = storage.list("tile/")
+    if not found:
+        return
+    lines = data.split(b"\n")[: len(leaves)]
+    files = {**dict(tiles_of(leaves)), **dict(entry_bundles(lines))}
+    whole = {name.partition(".p/")[0]: content for name, content in files.items()}
+    for name in found:
+        place, _, width = name.partition(".p/")
+        content = storage.read(name)
+        is_beginning = bool(content) and whole.get(place, b"").startswith(content)
+        if not is_beginning or (not width and content != files.get(name)):
+            raise JournalCorrupt(
+                f"{name} is not a tile of this journal",
+                why="a client that reads it would see another log",
+                hint="export it again, into a new directory",
+            )
+
+
 def _put(target: Storage, name: str, data: bytes) -> bool:
     """Write what is not there yet; whether it was written."""
     if target.exists(name) and target.read(name) == data:

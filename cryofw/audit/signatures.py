@@ -97,7 +97,8 @@ def verify_signatures(
     Raises:
         JournalCorrupt: it does not extend one of them; with the first record that may lie.
         NoteInvalid: one of them is malformed, or not of the key that it names.
-        SignatureMissing: a trusted key or the quorum of witnesses is missing.
+        SignatureMissing: a trusted key or the quorum of witnesses is missing, or a checkpoint
+            covers no record.
     """
     own = read_signed_head(storage, journal)
     heads: dict[str, SignedHead] = {} if own is None else {signed_name(journal): own}
@@ -137,7 +138,9 @@ def _hold(data: bytes, scan: JournalScan, heads: Mapping[str, SignedHead]) -> No
     for name, signed in sorted(heads.items(), key=lambda item: item[1].head.size):
         head = signed.head
         if head.size == 0:
-            continue
+            raise SignatureMissing(
+                f"{name} covers no record", why="whatever it is signed by, it vouches for nothing"
+            )
         if head.origin != origin:
             raise JournalCorrupt(
                 f"the journal is not the one of {name}",

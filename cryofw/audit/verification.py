@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cryofw.audit.evidence import Evidence
+from cryofw.audit.export import require_own_tiles
 from cryofw.audit.journal_rules import JOURNAL_KINDS
 from cryofw.audit.ledger import ROLLOUT_KINDS, Ledger
 from cryofw.audit.register import LAB_KINDS
@@ -136,6 +137,7 @@ class _Audited:
 
     report: AuditReport
     violations: list[Violation]
+    is_closed: bool
 
 
 @dataclass
@@ -173,8 +175,10 @@ class _Audit:
         earlier: _Audited | None = None
         if before is not None and self.storage.exists(before.name):
             earlier = self.read(before.name)
-            _require_same(before, earlier.report)
+            _require_same(before, earlier)
         signatures = self._signatures(name, data, scan, earlier)
+        if name == JOURNAL_NAME:
+            require_own_tiles(self.storage, data, scan.leaves)
         tally, violations = self._records(name, data, scan)
         kinds = tally.kinds
         report = AuditReport(
@@ -192,7 +196,8 @@ class _Audit:
             continues=earlier.report if earlier else None,
             absent="" if before is None or earlier is not None else before.name,
         )
-        return _Audited(report, [*(earlier.violations if earlier else ()), *violations])
+        found = [*(earlier.violations if earlier else ()), *violations]
+        return _Audited(report, found, tally.last_kind == CLOSED)
 
     def _predecessor(self, data: bytes) -> Predecessor | None:
         first = next(read_records(data, data.find(b"\n") + 1), None)
@@ -228,13 +233,21 @@ class _Audit:
         return tally, found
 
 
-def _require_same(before: Predecessor, report: AuditReport) -> None:
+def _require_same(before: Predecessor, earlier: _Audited) -> None:
+    report = earlier.report
     if (report.origin, report.records, report.root) != (
         before.head.origin, before.head.size, before.head.root,
     ):  # fmt: skip
         raise JournalCorrupt(
             f"{before.name} is not the journal that record 0 continues",
             why=f"that one had {before.head.short}",
+            record=0,
+            offset=0,
+        )
+    if not earlier.is_closed:
+        raise JournalCorrupt(
+            f"{before.name} was not closed",
+            why="record 0 continues it, and it could have gone on",
             record=0,
             offset=0,
         )
@@ -255,6 +268,10 @@ class _Tally:
                 self.first_time = record.t
             yield offset, record
         self.last_time = record.t if record else ""
+
+    @property
+    def last_kind(self) -> str:
+        return self._kinds[-1] if self._kinds else ""
 
     @property
     def kinds(self) -> Counter[str]:

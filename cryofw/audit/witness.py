@@ -210,6 +210,8 @@ def accept_cosigned(
             why=f"known: {', '.join(witnesses) or 'none'}",
             hint="its public key belongs into the keyring, with `purpose: witness`",
         )
+    if signed.head.size == 0:
+        raise NoteInvalid("the checkpoint covers no record", why="it is of every journal, and none")
     signed_tree(storage, signed, name)
     entry = cosigned_name(signed.head.size, name)
     kept = read_cosigned(storage, name).get(entry)

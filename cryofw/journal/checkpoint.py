@@ -68,7 +68,8 @@ class Checkpoint:
             sound = (
                 type(checkpoint.size) is int
                 and type(checkpoint.length) is int
-                and len(checkpoint.peaks) == len(peak_sizes(max(checkpoint.size, 0)))
+                and min(checkpoint.size, checkpoint.length) >= 0
+                and len(checkpoint.peaks) == len(peak_sizes(checkpoint.size))
                 and all(len(peak) == 32 for peak in checkpoint.peaks)
                 and checkpoint.journal == journal
                 and checkpoint.encode() == data
