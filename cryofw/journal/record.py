@@ -11,6 +11,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from cryofw.errors import CryofwError, Refused
@@ -25,7 +26,9 @@ MAX_NESTING = 16
 ENVELOPE = ("v", "n", "t", "who", "rollout", "device", "kind")
 
 _KIND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_TIME = re.compile(r"\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-6]\d\.\d{3}Z", re.ASCII)
+_TIME = re.compile(
+    r"\d{4}-[01]\d-[0-3]\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII
+)  # the calendar is another matter, see `_is_day`
 
 
 class UnwritableRecord(CryofwError):
@@ -182,6 +185,18 @@ def _is_kind(text: str) -> bool:
     return True
 
 
+def _is_day(text: str) -> bool:
+    """Whether there was such a day; remembers those that were."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    if len(_DAYS) < _MOST_KNOWN:
+        _DAYS.add(text)
+    return True
+
+
+_DAYS: set[str] = set()
 _SHAPES: set[tuple[str, ...]] = set()
 _KINDS: set[str] = set()
 _MOST_KNOWN = 10_000
@@ -193,7 +208,7 @@ def _decode_v1(raw: dict[str, Any]) -> Record:
     device, kind = take("device", None), take("kind", None)
     if type(n) is not int or n < 0:
         raise RecordMalformed("its number `n` is missing or wrong")
-    if not isinstance(t, str) or not _TIME.fullmatch(t):
+    if not isinstance(t, str) or not _TIME.fullmatch(t) or not (t[:10] in _DAYS or _is_day(t[:10])):
         raise RecordMalformed("its time `t` is missing or wrong")
     if not isinstance(who, str) or not isinstance(rollout, str):
         raise RecordMalformed("`who` or `rollout` is missing or wrong")
