@@ -15,6 +15,8 @@ from cryofw.transport.reopening import open_when_back
 from cryofw.transport.stream import (
     ByteStream,
     ChannelUntrusted,
+    ControlLines,
+    NoControlLines,
     Opener,
     PortUnavailable,
     StreamLost,
@@ -25,9 +27,11 @@ from cryofw.transport.threaded import ThreadedStream
 __all__ = [
     "ByteStream",
     "ChannelUntrusted",
+    "ControlLines",
     "DescriptorStream",
     "Holder",
     "MemoryStream",
+    "NoControlLines",
     "Opener",
     "PortLock",
     "PortLocked",

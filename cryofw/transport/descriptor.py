@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import struct
 from typing import TYPE_CHECKING
 
-from cryofw.transport.stream import StreamLost
+from cryofw.transport.inbox import Inbox
+from cryofw.transport.stream import NoControlLines, StreamLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_READ_BYTES = 65536
+
 
 class DescriptorStream:
     """A non-blocking descriptor; no thread, no polling.
+
+    The loop watches it from the first read to the end, so that bytes cost one wake-up and one
+    read; while nobody takes them it is left alone (`Inbox.full`).
 
     Args:
         descriptor: open for reading and writing; set to non-blocking here.
@@ -37,19 +44,16 @@ class DescriptorStream:
         self._name = name
         self._on_close = on_close
         self._stall_s = stall_s
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._inbox = Inbox()
+        self._watched: asyncio.AbstractEventLoop | None = None
+        self._writing: set[asyncio.Future[None]] = set()
 
-    async def read(self, max_bytes: int = 65536) -> bytes:
+    async def read(self, max_bytes: int = _READ_BYTES) -> bytes:
         """See `ByteStream.read`."""
-        while True:
-            descriptor = self._open_descriptor()
-            try:
-                return os.read(descriptor, max_bytes)
-            except BlockingIOError:
-                loop = asyncio.get_running_loop()
-                await self._ready(descriptor, loop.add_reader, loop.remove_reader)
-            except OSError as error:
-                raise self._lost(error) from error
+        if self._watched is None and not self._inbox.ended and not self._inbox.full:
+            self._watched = asyncio.get_running_loop()
+            self._watched.add_reader(self._open_descriptor(), self._receive)
+        return await self._inbox.take(max_bytes)
 
     async def write(self, data: bytes) -> None:
         """See `ByteStream.write`."""
@@ -59,47 +63,90 @@ class DescriptorStream:
             try:
                 rest = rest[os.write(descriptor, rest) :]
             except BlockingIOError:
-                loop = asyncio.get_running_loop()
                 try:
                     async with asyncio.timeout(self._stall_s):
-                        await self._ready(descriptor, loop.add_writer, loop.remove_writer)
+                        await self._writable(descriptor)
                 except TimeoutError:
                     return
             except OSError as error:
                 raise self._lost(error) from error
 
+    async def set_lines(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
+        """See `ControlLines.set_lines`; both change in one system call."""
+        import fcntl
+        import termios
+
+        descriptor = self._open_descriptor()
+        try:
+            levels = fcntl.ioctl(descriptor, termios.TIOCMGET, bytes(4))
+            (bits,) = struct.unpack("I", levels)
+            for bit, level in ((termios.TIOCM_DTR, dtr), (termios.TIOCM_RTS, rts)):
+                if level is not None:
+                    bits = bits | bit if level else bits & ~bit
+            fcntl.ioctl(descriptor, termios.TIOCMSET, struct.pack("I", bits))
+        except OSError as error:
+            raise NoControlLines(
+                f"{self._name} has no DTR and RTS that could be set",
+                why=error.strerror or str(error),
+                hint="a pty has none; a serial adapter has them unless it is gone.",
+            ) from error
+
     async def close(self) -> None:
         """See `ByteStream.close`."""
         if self._descriptor is None:
             return
+        self._unwatch()
         self._descriptor = None
-        for future in list(self._waiting):
-            if not future.done():
-                future.set_result(None)
-        # The waiters take their descriptor out of the loop before the number can be used again.
+        self._inbox.end(self._closed(), discard=True)
+        for future in list(self._writing):
+            _settle(future)
+        # The writers take their descriptor out of the loop before the number can be used again.
         await asyncio.sleep(0)
         with contextlib.suppress(OSError):
             self._on_close()
 
-    async def _ready(
-        self,
-        descriptor: int,
-        watch: Callable[..., None],
-        unwatch: Callable[[int], bool],
-    ) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        watch(descriptor, _settle, future)
+    def _receive(self) -> None:
+        """Runs when the loop finds bytes, or the end of the line."""
+        assert self._descriptor is not None
+        try:
+            data = os.read(self._descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._unwatch()
+            self._inbox.end(self._lost(error))
+            return
+        if not data:
+            self._unwatch()
+            self._inbox.end()
+            return
+        self._inbox.put(data)
+        if self._inbox.full:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watched is not None and self._descriptor is not None:
+            self._watched.remove_reader(self._descriptor)
+        self._watched = None
+
+    async def _writable(self, descriptor: int) -> None:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._writing.add(future)
+        loop.add_writer(descriptor, _settle, future)
         try:
             await future
         finally:
-            unwatch(descriptor)
-            self._waiting.discard(future)
+            loop.remove_writer(descriptor)
+            self._writing.discard(future)
 
     def _open_descriptor(self) -> int:
         if self._descriptor is None:
-            raise StreamLost(f"{self._name} is lost", why="it was closed")
+            raise self._closed()
         return self._descriptor
+
+    def _closed(self) -> StreamLost:
+        return StreamLost(f"{self._name} is lost", why="it was closed")
 
     def _lost(self, error: OSError) -> StreamLost:
         return StreamLost(

@@ -1,4 +1,4 @@
-"""Opening ports: local serial devices, pyserial's URLs, and schemes that other rooms bring."""
+"""Opening ports: local serial devices, networks, pyserial's URLs, schemes of other rooms."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.transport.descriptor import DescriptorStream
 from cryofw.transport.stream import ByteStream, Opener, PortUnavailable, UnknownPort
+from cryofw.transport.tcp_stream import connect, parse_tcp_url
 from cryofw.transport.threaded import READ_SLICE_S, ThreadedStream
 
 if TYPE_CHECKING:
@@ -34,22 +35,37 @@ _HINTS = {
 
 
 class PortOpener:
-    """Opens device paths on the event loop, and any other pyserial URL through a thread.
+    """Opens device paths and network ports on the event loop, other pyserial URLs with threads.
 
-    Known URLs: a path, `tls://host:port` (see `tls_port`), and pyserial's: `socket://host:port`,
-    `rfc2217://host:port`, `loop://`, `spy://`, `alt://`, `hwgrep://` (its documentation). Local
-    ports are taken exclusively (flock on the device, and TIOCEXCL on real ttys).
+    Known URLs: a path, `socket://HOST:PORT`, `rfc2217://HOST:PORT` (see `rfc2217`),
+    `tls://HOST:PORT` (see `tls_port`), and the rest of pyserial's: `loop://`, `spy://`, `alt://`,
+    `hwgrep://` (its documentation). Local ports are taken exclusively (flock on the device, and
+    TIOCEXCL on real ttys).
+
+    DTR and RTS: the kernel asserts both of a local port when it is opened first, and nothing can
+    keep it from that; no HUPCL keeps them asserted afterwards, so that later openings make no
+    edge. Over rfc2217 they are left alone. Streams of both are `ControlLines`.
     """
 
     async def open(self, url: str, *, baud: int) -> ByteStream:
         """See `Opener.open`."""
-        if url.lower().startswith("tls://"):
-            from cryofw.transport.tls_stream import TlsOpener
+        scheme, separator, _ = url.partition("://")
+        if not separator:
+            return self._open_device(url, baud)
+        match scheme.lower():
+            case "tls":
+                from cryofw.transport.tls_stream import TlsOpener
 
-            return await TlsOpener().open(url, baud=baud)
-        if "://" in url:
-            return await self._open_url(url, baud)
-        return self._open_device(url, baud)
+                return await TlsOpener().open(url, baud=baud)
+            case "socket":
+                host, port, _ = parse_tcp_url(url)
+                return await connect(url, host, port)
+            case "rfc2217":
+                from cryofw.transport.rfc2217 import open_rfc2217
+
+                return await open_rfc2217(url, baud=baud)
+            case _:
+                return await self._open_url(url, baud)
 
     def _open_device(self, path: str, baud: int) -> ByteStream:
         import termios

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cryofw.errors import BadInput, Unreachable
 
@@ -20,6 +20,10 @@ class ChannelUntrusted(PortUnavailable):
 
 class StreamLost(Unreachable):
     """An open stream broke: cable pulled, adapter gone, connection reset, or closed on our side."""
+
+
+class NoControlLines(Unreachable):
+    """The port has no DTR and RTS, or nobody on the way to them takes orders."""
 
 
 class UnknownPort(BadInput):
@@ -48,6 +52,19 @@ class ByteStream(Protocol):
 
     async def close(self) -> None:
         """Give the port back; may be called twice; never raises."""
+
+
+@runtime_checkable
+class ControlLines(Protocol):
+    """What a stream has besides if DTR and RTS of its port can be set."""
+
+    async def set_lines(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
+        """Assert (True) or release lines; None leaves one as it is.
+
+        Raises:
+            NoControlLines: they cannot be set.
+            StreamLost: the line broke, or the stream was closed on this side.
+        """
 
 
 class Opener(Protocol):

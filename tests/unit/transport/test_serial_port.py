@@ -6,7 +6,7 @@ import os
 import termios
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, cast
@@ -17,6 +17,7 @@ import serial.rfc2217
 from cryofw.errors import Refused
 from cryofw.transport import (
     ByteStream,
+    ControlLines,
     PortOpener,
     PortUnavailable,
     PtyPort,
@@ -212,9 +213,11 @@ async def echo_server() -> AsyncIterator[tuple[int, list[asyncio.StreamWriter]]]
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1], writers
-    server.close()
-    await server.wait_closed()
+    try:
+        yield server.sockets[0].getsockname()[1], writers
+    finally:
+        server.close()
+        await server.wait_closed()
 
 
 @real_loop
@@ -246,6 +249,73 @@ async def test_no_thread_outlives_a_closed_stream() -> None:
     assert not {name for name in left if "127.0.0.1" in name}
 
 
+@pytest.mark.parametrize("scheme", ["socket", "rfc2217"])
+@real_loop
+async def test_network_streams_need_no_thread_and_hold_back_what_nobody_reads(scheme: str) -> None:
+    sent = 0
+    blocked, stop = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        if scheme == "rfc2217":
+            port = TelnetPort(writer)
+            while "baud" not in port.device_settings():
+                port.receive(await reader.read(4096))
+            port.device.close()
+        with suppress(OSError):
+            while True:
+                writer.write(bytes(65536))
+                try:
+                    async with asyncio.timeout(0.5):
+                        await writer.drain()
+                except TimeoutError:
+                    break
+                sent += 65536
+        blocked.set()
+        await stop.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    number = server.sockets[0].getsockname()[1]
+    threads = threading.active_count()
+    stream = await PortOpener().open(f"{scheme}://127.0.0.1:{number}", baud=57600)
+    assert threading.active_count() == threads
+    async with asyncio.timeout(20):
+        await blocked.wait()  # the server stands still long before memory is full
+    assert len(await read_exactly(stream, sent)) >= sent
+    stop.set()
+    await stream.close()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "socket://lab",
+        "socket://:4001",
+        "socket://lab:4001/x",
+        "socket://lab:99999",
+        "socket://lab:4001?logging=debug",
+        "rfc2217://user@lab:4001",
+        "rfc2217://lab:4001?timeout=soon",
+    ],
+)
+@real_loop
+async def test_network_urls_are_read_strictly(url: str) -> None:
+    with pytest.raises(UnknownPort) as caught:
+        await PortOpener().open(url, baud=115200)
+    assert url in caught.value.what
+
+
+@real_loop
+async def test_a_raw_port_is_no_rfc2217_port() -> None:
+    async with echo_server() as (number, _):
+        with pytest.raises(PortUnavailable, match="does not speak RFC 2217") as caught:
+            await PortOpener().open(f"rfc2217://127.0.0.1:{number}?timeout=0.2", baud=115200)
+    assert "socket://" in caught.value.hint
+
+
 @real_loop
 async def test_socket_without_a_server() -> None:
     async with echo_server() as (number, _):
@@ -275,13 +345,14 @@ class TelnetPort:
     def write(self, data: bytes) -> None:
         self._writer.write(data)
 
+    def device_settings(self) -> set[str]:
+        return {"baud"} if self.device.baudrate == 57600 else set()
+
     def receive(self, data: bytes) -> None:
         plain = b"".join(self._manager.filter(data))
         self._writer.write(b"".join(self._manager.escape(plain)))
 
 
-# pyserial 3.5 sets up its reader thread in a way that Python 3.10 deprecated
-@pytest.mark.filterwarnings("ignore:set(Daemon|Name):DeprecationWarning")
 @real_loop
 async def test_rfc2217_sets_the_bit_rate_and_carries_all_bytes() -> None:
     ports: list[TelnetPort] = []
@@ -295,18 +366,25 @@ async def test_rfc2217_sets_the_bit_rate_and_carries_all_bytes() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     number = server.sockets[0].getsockname()[1]
+    threads = threading.active_count()
     stream = await PortOpener().open(f"rfc2217://127.0.0.1:{number}", baud=57600)
     assert ports[0].device.baudrate == 57600
     data = bytes(range(256)) * 8
     await stream.write(data)
     assert await read_exactly(stream, len(data)) == data
+    assert isinstance(stream, ControlLines)
+    ports[0].device.dtr = ports[0].device.rts = True
+    await stream.set_lines(dtr=False)
+    assert (ports[0].device.dtr, ports[0].device.rts) == (False, True)
+    await stream.set_lines(dtr=True, rts=False)
+    assert (ports[0].device.dtr, ports[0].device.rts) == (True, False)
+    assert threading.active_count() == threads
     await stream.close()
     ports[0].device.close()
     server.close()
     await server.wait_closed()
 
 
-@pytest.mark.filterwarnings("ignore:set(Daemon|Name):DeprecationWarning")
 @real_loop
 async def test_cancelling_a_slow_open_leaves_no_port_behind() -> None:
     connected, negotiate, hung_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
