@@ -5,6 +5,7 @@ A journal that was written by hand may hold anything; who reads it further may r
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
@@ -64,8 +65,11 @@ SHAPED = frozenset(_SHAPES)
 
 def misshapen(record: Record) -> str:
     """What a record of a known kind lacks, or holds in a form that it cannot have; mostly empty."""
-    if record.device is None and record.kind in _OF_A_DEVICE:
-        return _lacks(record)
+    if record.device is None:
+        if record.kind in _OF_A_DEVICE:
+            return _lacks(record)
+    elif record.device not in _NAMES and not _is_name(record.device):
+        return f"no device can be called {record.device!a}"
     told = record.fields
     for name, types, is_required in _SHAPES[record.kind]:
         if name not in told:
@@ -78,6 +82,20 @@ def misshapen(record: Record) -> str:
         if told[name] not in words:
             return f"its `{name}` is none of {', '.join(sorted(words))}"
     return ""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAMES: set[str] = set()
+_MOST_KNOWN = 10_000
+
+
+def _is_name(text: str) -> bool:
+    """Whether fleet.yaml could have a device of this name; remembers those that it could."""
+    if not _NAME.fullmatch(text):
+        return False
+    if len(_NAMES) < _MOST_KNOWN:
+        _NAMES.add(text)
+    return True
 
 
 def _lacks(record: Record) -> str:

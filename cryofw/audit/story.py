@@ -196,12 +196,17 @@ class _Words(dict[str, object]):
 
     def __init__(self, record: Record, image_name: Callable[[str], str]) -> None:
         super().__init__({name: _plainly(value) for name, value in record.fields.items()})
-        self["device"] = record.device
+        self["device"] = _unmistakable(record.device)
         if isinstance(image := record.fields.get("hash"), str):
             self["hash"] = image_name(image)
 
     def __missing__(self, key: str) -> str:
         return "?"
+
+
+def _unmistakable(device: str | None) -> str:
+    """No fleet.yaml names a device otherwise than in ASCII: what looks alike shows by its code."""
+    return str(device).encode("ascii", "backslashreplace").decode()
 
 
 def _plainly(value: object) -> object:
@@ -212,5 +217,5 @@ def _plainly(value: object) -> object:
 
 
 def _plain(record: Record) -> str:
-    about = f" {record.device}" if record.device else ""
+    about = f" {_unmistakable(record.device)}" if record.device else ""
     return record.kind.replace("-", " ") + about

@@ -151,17 +151,18 @@ def _as_json(claim: DeviceClaim) -> dict[str, object]:
 
 def _render(output: Output, claim: DeviceClaim) -> None:
     from cryofw.audit import Filter, tell
+    from cryofw.rollout.story import printable
 
     head = claim.checkpoint.head
     image = f"{claim.version or 'an image without a version'}  {claim.hash}"
     what = (
         f"{claim.device} runs {image}" if claim.hash else f"what {claim.device} runs is not known"
     )
-    output.status(Status.OK, "proven", what)
+    output.status(Status.OK, "proven", printable(what))
     output.line(f"  state      {claim.state}, since {claim.seen.t}")
     if claim.attested is not None:
         output.line(f"  attested   {claim.attested.t}, as the newest of {head.size} records")
-    output.line(f"  journal    {head.origin}, {head.short}")
+    output.line(f"  journal    {printable(head.origin)}, {head.short}")
     output.line(f"  signed by  {', '.join(claim.signers)}")
     if claim.witnesses:
         output.line(f"  witnesses  {', '.join(claim.witnesses)}")
@@ -174,7 +175,8 @@ def _render(output: Output, claim: DeviceClaim) -> None:
         note = f"that nothing followed on record {claim.seen.n}; a proof with an attestation does"
         output.status(Status.WARNING, "not proven", note)
     if not claim.approvals:
-        output.status(Status.NOTHING, "no approval", "the plan asked for none before this device")
+        note = "the proof carries none; whether the plan asked for one, it does not say"
+        output.status(Status.NOTHING, "no approval", note)
 
 
 @click.command()

@@ -99,18 +99,17 @@ def _report(what: str, why: str, hint: str, label: str = "error") -> None:
     from cryofw.cli.output import Output
 
     output = Output(sys.stderr)
-    lines = [
-        f"{output.style(f'{label}:', 'red' if label == 'error' else 'yellow', bold=True)} {what}"
-    ]
+    head = output.style(f"{label}:", "red" if label == "error" else "yellow", bold=True)
+    lines = [f"{head} {_printable(what)}"]
     # A device may have worded it: nothing of it may steer the reader's terminal.
     lines += [f"  {_printable(line)}" for line in why.splitlines()]
     if hint:
-        lines.append(f"{output.style('hint:', 'cyan')} {hint}")
+        lines.append(f"{output.style('hint:', 'cyan')} {_printable(hint)}")
     output.line("\n".join(lines))
 
 
 def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
 def _usage_sentence(error: click.UsageError) -> str:

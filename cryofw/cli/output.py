@@ -116,10 +116,16 @@ class Output:
             self.line(_columns(row, widths))
 
     def json(self, value: object) -> None:
-        """Print one JSON document on one line, keys in the given order."""
+        """Print one JSON document on one line, keys in the given order.
+
+        JSON leaves DEL, C1 and bidirectional controls as they are; here nothing steers a terminal.
+        """
         import json
 
-        self.line(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+        self.line(text)
 
 
 def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:

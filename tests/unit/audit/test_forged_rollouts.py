@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cryofw.audit import AuditFailed, verify_log
+from cryofw.audit import AuditFailed, Filter, tell, verify_log
 from cryofw.audit.shape import SHAPED
 from cryofw.journal import CLOSED, Entry, Journal, JournalCorrupt, MemoryStorage, Record
 from cryofw.journal.chain import CONTINUED
@@ -160,6 +160,16 @@ def test_field_of_a_form_that_no_cryofw_writes(
 
 def test_every_kind_of_a_rollout_has_a_known_shape() -> None:
     assert set(EVENTS) | set(COMMANDS) == SHAPED
+
+
+def test_device_whose_name_only_looks_like_another(good: Lab) -> None:
+    lookalike = "\u0430" + "1"  # a Cyrillic a
+    records = [
+        replace(r, device=lookalike) if r.device == "a1" else r for r in good.journal.records
+    ]
+    found = violations(good, records)
+    assert ("device-checked", r"no device can be called '\u04301'") in found
+    assert any(r"\u04301 runs" in line.text for line in tell(records, Filter()))
 
 
 def rewritten(clock: Clock, *entries: Entry) -> MemoryStorage:
