@@ -15,7 +15,7 @@ from cryofw.rollout.device_state import DeviceState
 from cryofw.rollout.streams import groups, ledger_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cryofw.health import AlphaLedger, EvidenceContract
     from cryofw.rollout.plan import Plan, PlannedStage
@@ -46,13 +46,24 @@ class Cohorts:
             for wave, names in enumerate(stage.waves)
             for name in names
         }
+        # As they are looked through for controls: near ones as the stages have them, far ones
+        # from the last to be updated, which stays a control for the longest time.
+        self._near: dict[str, list[str]] = {}
+        for name in self._turn:
+            self._near.setdefault(plan.devices[name].cryostat, []).append(name)
+        self._latest_first = sorted(self._turn, key=lambda n: self._turn[n], reverse=True)
         self._opened: set[tuple[str, int]] = set()
+        self._groups: dict[str, dict[EvidenceContract, list[str]]] = {}
         self._pools: dict[tuple[str, EvidenceContract], StagePools] = {}
         self._own: dict[str, Cohort] = {}
+        self._by_name: dict[str, Cohort] = {}
         self._compared: dict[str, list[Cohort]] = {}
+        self._controlled: dict[str, list[Cohort]] = {}  # the same, and none is ever taken out
         self._states: dict[str, frozenset[DeviceState]] = {}  # in which controls count, by name
         self._asked: dict[str, int] = {}
         self._refusals: dict[str, str] = {}
+        self.regrouped: set[str] = set()
+        """Devices that are compared otherwise than when somebody emptied it."""
 
     # --- who with whom ------------------------------------------------------------------
 
@@ -62,21 +73,22 @@ class Cohorts:
             if wave >= len(stage.waves) or (stage.name, wave) in self._opened:
                 continue
             ready = self._ready(stage, wave)
-            if wave == first or all(self._may_open_early(stage, first, m, c) for _, c, m in ready):
+            running = {self._plan.devices[name].cryostat for name in stage.waves[first]}
+            if wave == first or all(self._may_open_early(running, m, c) for _, c, m in ready):
                 self._opened.add((stage.name, wave))
                 for name, contract, members in ready:
                     self._open(name, contract, members, self._pools_of(stage, contract))
 
     def _may_open_early(
-        self, stage: PlannedStage, running: int, members: list[str], contract: EvidenceContract
+        self, running: set[str], members: list[str], contract: EvidenceContract
     ) -> bool:
-        """It has controls, and no better ones once wave `running` is through.
+        """It has controls, and no better ones once the wave in the cryostats `running` is through.
 
         What is updated now in the same cryostat shares its weather; devices of others do not.
         """
         controls, states = self._controls(members, contract)
         cryostat = self._plan.devices[members[0]].cryostat
-        if cryostat not in {self._plan.devices[name].cryostat for name in stage.waves[running]}:
+        if cryostat not in running:
             return bool(controls)
         near = any(self._plan.devices[name].cryostat == cryostat for name in controls)
         return near and states is UNTOUCHED
@@ -129,16 +141,21 @@ class Cohorts:
             # What all devices have in common cancels against those that were updated too.
             for member in members:
                 pools.drop(member)
-        cohort = Cohort(rule, trial, pools)
+        cohort = self._by_name[name] = Cohort(rule, trial, pools)
         self._states[name] = states
         for member in members:
+            self.regrouped.update(self.peers(member))
             self._own[member], self._asked[member] = cohort, 0
             self._refusals.pop(member, None)
         for control in controls:
             self._compared.setdefault(control, []).append(cohort)
+            self._controlled.setdefault(control, []).append(cohort)
+        self.regrouped.update(members, controls)
 
     def _pools_of(self, stage: PlannedStage, contract: EvidenceContract) -> StagePools | None:
-        members = groups(stage.devices, self._plan.devices)[contract]
+        if stage.name not in self._groups:
+            self._groups[stage.name] = groups(stage.devices, self._plan.devices)
+        members = self._groups[stage.name][contract]
         if len(members) < 2:
             return None
         key = (stage.name, contract)
@@ -160,27 +177,32 @@ class Cohorts:
         self, members: list[str], contract: EvidenceContract
     ) -> tuple[tuple[str, ...], frozenset[DeviceState]]:
         turn = max(self._turn[name] for name in members)
-        alike = [n for n in self._turn if n not in members and self._is_alike(n, contract)]
-        # The last to be updated stays a control for the longest time.
-        untouched = sorted(
-            (
-                n
-                for n in alike
-                if self._turn[n] > turn
-                and self._devices[n].state in UNTOUCHED
-                and not self._devices[n].sent
-            ),
-            key=lambda n: self._turn[n],
-            reverse=True,
-        )
-        steady = [n for n in alike if self._devices[n].state in STEADY]
-        cryostat = self._plan.devices[members[0]].cryostat
-        for names, states in ((untouched, UNTOUCHED), (steady, STEADY)):
-            if near := [n for n in names if self._plan.devices[n].cryostat == cryostat]:
-                return tuple(near[:MOST]), states
-        if untouched:
-            return self._one_of_each(untouched), UNTOUCHED
-        return self._one_of_each(steady), STEADY
+
+        def untouched(name: str) -> bool:
+            device = self._devices[name]
+            return self._turn[name] > turn and device.state in UNTOUCHED and not device.sent
+
+        def steady(name: str) -> bool:
+            return self._devices[name].state in STEADY
+
+        near = [
+            n
+            for n in self._near[self._plan.devices[members[0]].cryostat]
+            if n not in members and self._is_alike(n, contract)
+        ]
+        if found := [n for n in near if untouched(n)]:
+            found.sort(key=lambda n: self._turn[n], reverse=True)
+            return tuple(found[:MOST]), UNTOUCHED
+        if found := [n for n in near if steady(n)]:
+            return tuple(found[:MOST]), STEADY
+        for names, is_one, states in (
+            (self._latest_first, untouched, UNTOUCHED),
+            (self._turn, steady, STEADY),
+        ):
+            far = (n for n in names if is_one(n) and self._is_alike(n, contract))
+            if picked := self._one_of_each(n for n in far if n not in members):
+                return picked, states
+        return (), STEADY
 
     def _is_alike(self, name: str, contract: EvidenceContract) -> bool:
         planned = self._plan.devices[name]
@@ -188,11 +210,13 @@ class Cohorts:
         same = (other.metrics, other.sample_every_s) == (contract.metrics, contract.sample_every_s)
         return same and bool(planned.running_hash)
 
-    def _one_of_each(self, names: list[str]) -> tuple[str, ...]:
+    def _one_of_each(self, names: Iterable[str]) -> tuple[str, ...]:
         """One of each cryostat in turn: their weathers average out."""
         by_cryostat: dict[str, list[str]] = {}
         for name in names:
             by_cryostat.setdefault(self._plan.devices[name].cryostat, []).append(name)
+            if len(by_cryostat) == ENOUGH:
+                return tuple(near[0] for near in by_cryostat.values())
         picked: list[str] = []
         while len(picked) < ENOUGH and by_cryostat:
             for other in list(by_cryostat):
@@ -226,7 +250,7 @@ class Cohorts:
 
     def freeze(self, name: str) -> None:
         """The first device of the cohort called `name` is about to be touched."""
-        cohort = next(c for c in self._own.values() if c.rule.name == name)
+        cohort = self._by_name[name]
         cohort.freeze()
         for device in cohort.rule.devices:
             if self._own[device] is cohort:  # it did not come back alone in the meantime
@@ -247,6 +271,7 @@ class Cohorts:
 
         Baselines that it is part of begin anew; whoever was compared with it is no more.
         """
+        self.regrouped.add(device)
         compared = self._compared.get(device, [])
         self._compared[device] = [cohort for cohort in compared if not cohort.frozen]
         own = self._own.get(device)
@@ -314,19 +339,14 @@ class Cohorts:
         cohort = self._own.get(device)
         return () if cohort is None else cohort.rule.controls
 
-    def wanted(self, names: Iterable[str]) -> set[str]:
-        """The controls of these devices, as far as they can be controls now."""
-        found: set[str] = set()
-        for name in names:
-            cohort = self._own.get(name)
-            if cohort is None:
-                continue
-            states = self._states[cohort.rule.name]
-            found.update(
-                c
-                for c in cohort.rule.controls
-                if self._devices[c].state in states
-                and not self._is_sent(c, cohort)
-                and cohort in self._compared.get(c, ())
-            )
-        return found
+    def compared_with(self, device: str) -> Iterator[str]:
+        """The devices that this one is a control of, as far as it can be a control now."""
+        state = self._devices[device].state
+        for cohort in self._compared.get(device, ()):
+            if state in self._states[cohort.rule.name] and not self._is_sent(device, cohort):
+                yield from (m for m in cohort.rule.devices if self._own[m] is cohort)
+
+    def chosen_by(self, device: str) -> Iterator[str]:
+        """The devices that this one was chosen for as a control, whatever became of it."""
+        for cohort in self._controlled.get(device, ()):
+            yield from (m for m in cohort.rule.devices if self._own[m] is cohort)

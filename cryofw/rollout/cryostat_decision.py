@@ -94,18 +94,25 @@ def waits(state: RolloutState, device: DeviceProgress) -> bool:
         return bool(device.doom)
     if device.state is not _S.CHECKED or device.doom or state.ending is not None:
         return False
-    stage = state.stage
-    started = () if stage is None else stage.waves[: state.wave_index + 1]
-    return any(device.name in wave for wave in started)
+    return state.is_in_turn(device)
 
 
 def pause_for_cryostats(state: RolloutState) -> e.Event | None:
     """A pause, once all that is left to do has waited for its cryostats for too long."""
-    late = {name: guard for name, guard in state.guards.items() if _waited_too_long(guard)}
+    late = {name: guard for name, guard in state.blocked.items() if _waited_too_long(guard)}
     if not late:
         return None
-    active = [p for p in state.devices.values() if p.intent or _is_active(state, p)]
-    if not active or any(_goes_on(p) or p.planned.cryostat not in late for p in active):
+
+    def goes_on(device: DeviceProgress) -> bool:
+        if not (device.intent or _is_active(state, device)):
+            return False
+        return _goes_on(device) or device.planned.cryostat not in late
+
+    devices = state.everyone
+    if state.roster.any("goes on without its cryostat", devices, goes_on):
+        return None
+    active = [p for p in devices if p.intent or _is_active(state, p)]
+    if not active:
         return None
     names = sorted({p.planned.cryostat for p in active})
     why = "; ".join(f"{n}: {late[n].frozen or late[n].held_out}" for n in names)

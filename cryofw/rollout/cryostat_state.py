@@ -9,11 +9,12 @@ from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout.device_state import DeviceState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cryofw.rollout.cohorts import Cohorts
     from cryofw.rollout.cryostat_guard import CryostatGuard
     from cryofw.rollout.progress import DeviceProgress
+    from cryofw.rollout.roster import Roster
 
 _S = DeviceState
 
@@ -27,17 +28,19 @@ class CryostatHandlers(ABC):
     __slots__ = ()
 
     guards: Mapping[str, CryostatGuard]
+    blocked: dict[str, CryostatGuard]
     unsettled: dict[str, None]
     devices: dict[str, DeviceProgress]
     cohorts: Cohorts
+    roster: Roster
 
     @abstractmethod
     def touch(self, *names: str) -> None:
         """See `RolloutState.touch`."""
 
-    def inhabitants(self, cryostat: str) -> list[DeviceProgress]:
-        """The devices of a cryostat."""
-        return [p for p in self.devices.values() if p.planned.cryostat == cryostat]
+    def inhabitants(self, cryostat: str) -> Sequence[DeviceProgress]:
+        """The devices of a cryostat, in the order of the plan."""
+        return self.roster.inhabitants(cryostat)
 
     def is_frozen(self, cryostat: str) -> bool:
         """Nothing is uploaded, tested or confirmed there."""
@@ -82,6 +85,7 @@ class CryostatHandlers(ABC):
         if not guard.frozen:
             guard.blocked_t_s = guard.latest.t_s if guard.latest else None
         guard.frozen, guard.held_out = event.why, ""
+        self.blocked[event.cryostat] = guard
         # From the record: a resume does not see the guards' readings again.
         cycled = guard.tells_of_cycle(event.evidence)
         guard.cycled = guard.cycled or cycled
@@ -94,6 +98,8 @@ class CryostatHandlers(ABC):
         """The soak of what was frozen goes on, in the same boot."""
         guard = self.guards[event.cryostat]
         guard.frozen, guard.cycled, guard.blocked_t_s = "", False, None
+        if not guard.held_out:
+            self.blocked.pop(event.cryostat, None)
         for progress in self.inhabitants(event.cryostat):
             self.align(progress)
         self._decide_again(event.cryostat)
@@ -104,12 +110,15 @@ class CryostatHandlers(ABC):
         if guard.tells_of_cycle(event.evidence):
             self.cohorts.disturb(event.cryostat, event.why, cycled=True)
         guard.held_out = event.why
+        self.blocked[event.cryostat] = guard
         guard.blocked_t_s = guard.latest.t_s if guard.latest else None
 
     def _on_cryostat_admitted(self, event: ce.CryostatAdmitted) -> None:
         """It may be flashed again."""
         guard = self.guards[event.cryostat]
         guard.held_out, guard.blocked_t_s = "", None
+        if not guard.frozen:
+            self.blocked.pop(event.cryostat, None)
         if guard.override_by:
             guard.override_by = ""
             if event.lease_owner:

@@ -64,6 +64,9 @@ MOVES: dict[DeviceState, frozenset[DeviceState]] = {
 HOT = frozenset({_S.UPLOADED, _S.TESTING, _S.WATCHED, _S.HELD, _S.FROZEN, _S.ROLLING_BACK})
 """States in which a device may flash at any moment and holds its share of the heat budget."""
 
+WATCHED = frozenset({_S.WATCHED, _S.HELD, _S.FROZEN, _S.CONFIRMED})
+"""States in which the release runs, on trial or confirmed, and its readings are wanted."""
+
 GOOD = frozenset({_S.CONFIRMED, _S.SKIPPED})
 """States in which the new firmware is proven on the device."""
 

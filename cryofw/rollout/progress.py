@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryofw.health import DeviceWatch, MetricSample, Outcome, StreamKind, Symptom
-from cryofw.rollout.device_state import HOT, SETTLED, DeviceState, check_move
+from cryofw.rollout.device_state import GOOD, HOT, SETTLED, DeviceState, check_move
 from cryofw.rollout.pair import Pair
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cryofw.health import AlphaLedger, Reading, Verdict
     from cryofw.rollout.plan import PlannedDevice
 
@@ -21,6 +23,8 @@ RESET_USER = 1 << 13
 _BACK_ON_ITS_OWN = frozenset({DeviceState.SELF_REVERTED, DeviceState.CHECKED})
 _WENT_BACK = frozenset({DeviceState.ROLLED_BACK, DeviceState.SELF_REVERTED})
 _UNKNOWN = frozenset({DeviceState.TESTING, DeviceState.ROLLING_BACK, DeviceState.STUCK})
+
+_COUNTED = frozenset({"state", "intent", "doom", "sent", "power_cycling"})
 
 
 @dataclass(slots=True)
@@ -52,12 +56,16 @@ class DeviceProgress:
         common_t_s: since when, as far as somebody watched; None until the next reading.
         beat_t_s: time of the latest heartbeat, answered or missed.
         sample_t_s: time of the latest sample.
+        on_change: told whenever a field was set that others keep count of.
     """
 
     planned: PlannedDevice
     new_hash: str
     ledger: AlphaLedger
     beats_planned: int
+    on_change: Callable[[DeviceProgress], None] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
     state: DeviceState = DeviceState.PENDING
     attempt: int = 1
     intent: str = ""
@@ -92,6 +100,11 @@ class DeviceProgress:
     beat_t_s: float = -math.inf
     sample_t_s: float = -math.inf
     watch: DeviceWatch = field(init=False)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        if name in _COUNTED and self.on_change is not None:
+            self.on_change(self)
 
     def __post_init__(self) -> None:
         self.watch = self._new_watch()
@@ -199,6 +212,13 @@ class DeviceProgress:
     def lost(self) -> bool:
         """Unreachable after something was sent: it cannot be skipped."""
         return self.state is DeviceState.UNREACHABLE and self.sent
+
+    @property
+    def bad(self) -> bool:
+        """Over, and not proven good; a device that nothing was sent to counts only if refused."""
+        if self.state in GOOD or (self.state is DeviceState.UNREACHABLE and not self.sent):
+            return False
+        return self.state in SETTLED
 
     @property
     def reverted_by_host(self) -> str:

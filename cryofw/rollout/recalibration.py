@@ -31,9 +31,10 @@ def is_due_first(state: RolloutState, device: DeviceProgress) -> bool:
         return False
     if not device.planned.recalibration.is_asked or stage is None or state.wave_index < 0:
         return False
-    started = [name for wave in stage.waves[: state.wave_index + 1] for name in wave]
-    cryostats = {p.planned.cryostat for p in state.members(started)}
-    return device.planned.stage == stage.name and device.planned.cryostat in cryostats
+    if device.planned.stage != stage.name:
+        return False
+    first = state.roster.first_wave(state.stage_index, device.planned.cryostat)
+    return first is not None and first <= state.wave_index
 
 
 def awaits_others(state: RolloutState, names: Iterable[str]) -> bool:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
-from cryofw.rollout.cryostat_decision import next_for_cryostats, waits
+from cryofw.rollout.attention import Attention
+from cryofw.rollout.cryostat_decision import next_for_cryostats
 from cryofw.rollout.decision import next_for_device
-from cryofw.rollout.device_state import DeviceState
 from cryofw.rollout.record import step_from_record
 from cryofw.rollout.release_events import next_untold
 from cryofw.rollout.stage_decision import next_for_rollout
@@ -16,18 +16,12 @@ from cryofw.rollout.state import RolloutState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
 
     from cryofw.journal import Record
-    from cryofw.rollout.plan import Plan, PlannedStage
+    from cryofw.rollout.plan import Plan
 
 Step = e.Event | c.Command
-
-_WATCHED = (
-    DeviceState.WATCHED,
-    DeviceState.HELD,
-    DeviceState.FROZEN,
-    DeviceState.CONFIRMED,
-)
 
 
 class Rollout:
@@ -35,6 +29,7 @@ class Rollout:
 
     def __init__(self, plan: Plan) -> None:
         self.state = RolloutState(plan)
+        self._attention = Attention(self.state)
 
     @classmethod
     def from_records(cls, plan: Plan, records: Iterable[Record]) -> Rollout:
@@ -83,32 +78,10 @@ class Rollout:
                 del state.dirty[name]
         return next_for_rollout(state)
 
-    def watched(self) -> set[str]:
-        """Names of the devices whose heartbeats and metrics are wanted now."""
-        state = self.state
-        stage = state.stage
-        if stage is None or state.ended or state.paused or state.ending is e.Ending.STOPPED:
-            return set()
-        names = {
-            n
-            for n, p in state.devices.items()
-            if p.state in _WATCHED and not p.intent and not p.power_cycling
-        }
-        if state.wave_index >= 0 and state.ending is None:
-            names |= self._before_their_update(stage)
-        return names
-
-    def _before_their_update(self, stage: PlannedStage) -> set[str]:
-        """Those whose baseline is being taken, and the controls of all that are judged."""
-        state = self.state
-        coming = [n for w in stage.waves[state.wave_index : state.wave_index + 2] for n in w]
-        judged = [n for n, p in state.devices.items() if p.state in _WATCHED]
-        of_interest = (*stage.waves[state.wave_index], *judged)
-        cryostats = {state.devices[n].planned.cryostat for n in of_interest}
-        near = [n for n in stage.devices if state.devices[n].planned.cryostat in cryostats]
-        names = {n for n in (*coming, *near) if state.devices[n].state is DeviceState.CHECKED}
-        names |= state.cohorts.wanted([*coming, *judged])
-        return {p.name for p in state.members(names) if not (p.intent or p.power_cycling)}
+    def watched(self) -> AbstractSet[str]:
+        """Names of the devices whose heartbeats and metrics are wanted now; kept up to date."""
+        self._attention.update()
+        return self._attention.watched
 
     def beating(self, device: str) -> bool:
         """Its heartbeats are wanted, not only its metrics: it was updated, or is near one that was.
@@ -116,25 +89,14 @@ class Rollout:
         Whether an updated device is silent alone, only its peers can tell.
         """
         state = self.state
-        progress = state.devices[device]
-        if progress.state in _WATCHED:
+        if state.roster.judged[state.devices[device].planned.cryostat]:
             return True
-        near = state.inhabitants(progress.planned.cryostat)
-        if any(p.state in _WATCHED for p in near):
-            return True
-        updated = [n for n, p in state.devices.items() if p.state in _WATCHED]
-        return any(device in state.cohorts.peers(name) for name in updated)
+        return any(self._attention.is_on_trial(n) for n in state.cohorts.chosen_by(device))
 
-    def guarded(self) -> set[str]:
-        """Names of the cryostats whose guards are wanted now."""
-        state = self.state
-        if state.stage is None or self.at_rest or state.ending is e.Ending.STOPPED:
-            return set()
-        wanted = {p.planned.cryostat for p in state.devices.values() if p.sent or waits(state, p)}
-        if state.ending is None:
-            wave = state.stage.waves[max(0, state.wave_index)]
-            wanted |= {p.planned.cryostat for p in state.members(wave)}
-        return wanted & state.guards.keys()
+    def guarded(self) -> AbstractSet[str]:
+        """Names of the cryostats whose guards are wanted now; kept up to date."""
+        self._attention.update()
+        return self._attention.guarded
 
     def measured(self, device: str) -> bool:
         """Its metrics mean something now: not in a frozen cryostat, not with a torn pair."""

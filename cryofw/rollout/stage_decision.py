@@ -29,8 +29,7 @@ def next_for_rollout(state: RolloutState) -> Next:
     if state.ending is e.Ending.STOPPED:
         return _name_unfinished(state) or _end(state)
     if state.pausing:
-        in_flight = any(d.intent for d in state.devices.values())
-        return None if in_flight else e.RolloutPaused("operator", state.paused_why)
+        return None if state.roster.busy else e.RolloutPaused("operator", state.paused_why)
     late = pause_for_cryostats(state)
     if late is not None:
         return late
@@ -39,7 +38,7 @@ def next_for_rollout(state: RolloutState) -> Next:
     stage = state.stage
     if stage is None:
         return _approved(state, state.plan.stages[0], None)
-    if any(d.doom and not _is_settled(d) for d in state.devices.values()):
+    if any(not _is_settled(d) for d in state.roster.doomed.values()):
         return None
     if stage.name in state.gates_passed:
         return _after_gate(state, stage)
@@ -65,8 +64,8 @@ def _name_unfinished(state: RolloutState) -> Next:
 
 
 def _after_check(state: RolloutState, stage: PlannedStage) -> Next:
-    devices = state.members(stage.devices)
-    if any(d.intent or d.state is _S.PENDING for d in devices):
+    devices = state.roster.of_stage(stage)
+    if state.roster.any(f"unchecked {stage.name}", devices, _is_unchecked):
         return None
     refused = [d for d in devices if d.state is _S.REFUSED]
     if refused:
@@ -95,17 +94,23 @@ def _next_wave(state: RolloutState, stage: PlannedStage, wave: int) -> Next:
 
 
 def _after_wave(state: RolloutState, stage: PlannedStage) -> Next:
-    started = [n for wave in stage.waves[: state.wave_index + 1] for n in wave]
-    devices = state.members(started)
-    unfinished = [d for d in devices if not d.done]
-    if unfinished:
-        return _closed(state, stage) if all(_waits(state, d) for d in unfinished) else None
+    members, started = (
+        state.roster.of_stage(stage), state.roster.size_until(stage, state.wave_index)
+    )  # fmt: skip
+    if state.roster.any(f"unfinished {stage.name}", members, _is_unfinished, started):
+        closed = _closed(state, stage)
+        if closed is None or state.roster.any(
+            f"moves {stage.name}", members, lambda d: not (d.done or _waits(state, d)), started
+        ):
+            return None
+        return closed
+    devices = members[:started]
     lost = [d for d in devices if d.lost]
     if lost:
         names = ", ".join(d.name for d in lost)
         return e.RolloutPaused("device", f"lost after something was sent: {names}", stage.name)
     whole = stage.on_failure in (Reach.STAGE, Reach.ROLLOUT)
-    if whole and any(_is_bad(d) for d in devices):
+    if whole and any(d.bad for d in devices):
         return _gate(state, stage)
     if state.wave_index + 1 < len(stage.waves):
         return _next_wave(state, stage, state.wave_index + 2)
@@ -120,20 +125,13 @@ def _waits(state: RolloutState, device: DeviceProgress) -> bool:
     return ready and not device.intent
 
 
-def _is_bad(device: DeviceProgress) -> bool:
-    """Over, and not proven good; a device that nothing was sent to counts only if refused."""
-    if device.state in GOOD or (device.state is _S.UNREACHABLE and not device.sent):
-        return False
-    return device.state in SETTLED
-
-
 def _gate(state: RolloutState, stage: PlannedStage) -> Next:
-    devices = state.members(stage.devices)
+    devices = state.roster.of_stage(stage)
     counts: dict[str, int] = {}
     for device in devices:
         counts[device.state.value] = counts.get(device.state.value, 0) + 1
     good = [d for d in devices if d.state in GOOD]
-    bad = [d for d in devices if _is_bad(d)]
+    bad = [d for d in devices if d.bad]
     evidence: dict[str, object] = {"states": counts, "min_reachable": stage.min_reachable}
     if accepted := {d.name: d.accepted for d in good if d.accepted}:
         evidence["accepted"] = accepted
@@ -146,12 +144,14 @@ def _gate(state: RolloutState, stage: PlannedStage) -> Next:
 
 
 def _after_gate(state: RolloutState, stage: PlannedStage) -> Next:
-    past = [name for s in state.plan.stages[: state.stage_index + 1] for name in s.devices]
-    bad = [d for d in state.members(past) if _is_bad(d)]
-    if bad:
+    past = state.plan.stages[: state.stage_index + 1]
+    if state.roster.bad and (bad := [d for s in past for d in state.roster.of_stage(s) if d.bad]):
         why = "; ".join(f"{d.name} {d.state}: {d.why}" for d in bad[:5])
         return e.GateFailed(stage.name, f"since it passed: {why}")
-    if any(not d.done or d.watch.symptom is Symptom.SILENT for d in state.members(past)):
+    if any(
+        state.roster.any(f"not heard {s.name}", state.roster.of_stage(s), _is_not_heard)
+        for s in past
+    ):
         return None  # nothing is built on a device that is not heard
     if state.stage_index + 1 == len(state.plan.stages):
         return _end(state)
@@ -173,8 +173,7 @@ def _approved(state: RolloutState, stage: PlannedStage, before: PlannedStage | N
 
 
 def _wind_down(state: RolloutState) -> Next:
-    waiting = [d for d in state.devices.values() if d.intent or not _is_settled(d)]
-    if waiting:
+    if state.roster.any("winds down", state.everyone, _is_under_way):
         return None
     stage = state.stage
     open_gate = stage is not None and stage.name not in state.gates_passed
@@ -183,13 +182,29 @@ def _wind_down(state: RolloutState) -> Next:
     return _end(state)
 
 
+def _is_unchecked(device: DeviceProgress) -> bool:
+    return bool(device.intent) or device.state is _S.PENDING
+
+
+def _is_unfinished(device: DeviceProgress) -> bool:
+    return not device.done
+
+
+def _is_not_heard(device: DeviceProgress) -> bool:
+    return not device.done or device.watch.symptom is Symptom.SILENT
+
+
+def _is_under_way(device: DeviceProgress) -> bool:
+    return bool(device.intent) or not _is_settled(device)
+
+
 def _is_settled(device: DeviceProgress) -> bool:
     """Nothing is under way on it and nothing has to be undone."""
     return device.done or device.untouched or (device.state is _S.CHECKED and not device.doom)
 
 
 def _end(state: RolloutState) -> Next:
-    devices = list(state.devices.values())
+    devices = state.everyone
     counts: dict[str, int] = {}
     for device in devices:
         counts[device.state.value] = counts.get(device.state.value, 0) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from cryofw.rollout.evidence_state import EvidenceHandlers
 from cryofw.rollout.operator_state import OperatorHandlers
 from cryofw.rollout.progress import DeviceProgress
 from cryofw.rollout.release_events import ReleaseHandlers
+from cryofw.rollout.roster import Roster
 from cryofw.rollout.streams import beats_planned, ledger_of
 from cryofw.rollout.trial_state import TrialHandlers
 
@@ -52,14 +54,19 @@ class RolloutState(
         ended: how it ended.
         paused: what it waits for; empty while it runs.
         told: kinds of what the journal says about where the image came from.
+        everyone: all devices, in the order of the plan.
+        roster: who is where and how far.
         cohorts: who is judged with whom.
         guards: what is known about each guarded cryostat.
+        blocked: those of them that are frozen or held out.
         unsettled: cryostats that have to be decided again.
         now_s: the latest time heard of, in seconds since 1970.
     """
 
     plan: Plan
     devices: dict[str, DeviceProgress] = field(init=False)
+    everyone: tuple[DeviceProgress, ...] = field(init=False)
+    roster: Roster = field(init=False)
     cohorts: Cohorts = field(init=False)
     started: bool = False
     stage_index: int = -1
@@ -76,8 +83,10 @@ class RolloutState(
     paused_why: str = ""
     why: str = ""
     now_s: float | None = None
-    dirty: dict[str, None] = field(default_factory=dict)
+    # Taken from the front: of a plain dict that costs what was taken from it before.
+    dirty: OrderedDict[str, None] = field(default_factory=OrderedDict)
     guards: dict[str, CryostatGuard] = field(init=False)
+    blocked: dict[str, CryostatGuard] = field(default_factory=dict)
     unsettled: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,6 +96,8 @@ class RolloutState(
             name: DeviceProgress(planned, new, ledger, beats.get(name, 2))
             for name, planned in self.plan.devices.items()
         }
+        self.everyone = tuple(self.devices.values())
+        self.roster = Roster(self.plan, self.devices)
         self.cohorts = Cohorts(self.plan, self.devices)
         self.guards = {n: CryostatGuard(n, g) for n, g in self.plan.guards.items()}
 
@@ -94,6 +105,10 @@ class RolloutState(
     def stage(self) -> PlannedStage | None:
         """The current stage."""
         return self.plan.stages[self.stage_index] if self.stage_index >= 0 else None
+
+    def is_in_turn(self, device: DeviceProgress) -> bool:
+        """A wave of the current stage that has begun has this device."""
+        return self.roster.is_in_turn(device.name, self.stage_index, self.wave_index)
 
     def members(self, names: Iterable[str]) -> list[DeviceProgress]:
         """The named devices' progress."""
@@ -131,12 +146,8 @@ class RolloutState(
             self.touch(*(self._neighbours(progress) if freed else (device,)))
 
     def _neighbours(self, progress: DeviceProgress) -> list[str]:
-        cryostat = progress.planned.cryostat
-        waiting = [
-            name
-            for name, p in self.devices.items()
-            if p.planned.cryostat == cryostat and p.state in (_S.CHECKED, _S.CONFIRMED)
-        ]
+        near = self.inhabitants(progress.planned.cryostat)
+        waiting = [p.name for p in near if p.state in (_S.CHECKED, _S.CONFIRMED)]
         return [progress.name, *waiting]
 
     def _intend(self, command: c.Command, progress: DeviceProgress) -> None:
@@ -288,8 +299,7 @@ class RolloutState(
             case Reach.DEVICE:
                 return [failed.name]
             case Reach.CRYOSTAT:
-                cryostat = failed.planned.cryostat
-                return [n for n, p in self.devices.items() if p.planned.cryostat == cryostat]
+                return [p.name for p in self.inhabitants(failed.planned.cryostat)]
             case Reach.STAGE:
                 later = self.plan.stages[self.plan.stages.index(stage) :]
                 return [name for s in later for name in s.devices]

@@ -26,10 +26,7 @@ def upload(state: RolloutState, device: DeviceProgress) -> e.Event | c.Command |
     """Nothing, a refusal, or the next step towards the upload of a checked device."""
     if recalibration.is_due_first(state, device):
         return recalibration.before_baseline(state, device)
-    stage = state.stage
-    in_turn = stage is not None and any(
-        device.name in wave for wave in stage.waves[: state.wave_index + 1]
-    )
+    in_turn = state.is_in_turn(device)
     if device.doom or state.ending or not in_turn:
         if device.doom and device.sent:
             return e.DeviceAbandoned(device.name, device.doom)
@@ -97,6 +94,6 @@ def has_heat_slot(state: RolloutState, device: DeviceProgress, *, back: bool = F
     `back`: it brings the last good image back, and waits for no experiment.
     """
     cryostat = device.planned.cryostat
-    hot = sum(1 for p in state.devices.values() if p.planned.cryostat == cryostat and p.hot)
+    hot = sum(1 for p in state.inhabitants(cryostat) if p.hot)
     guard = state.guards.get(cryostat)
     return hot < state.plan.heat_slots[cryostat] and (guard is None or guard.admits(hot, back=back))

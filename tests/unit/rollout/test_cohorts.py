@@ -148,7 +148,7 @@ def test_what_was_sent_something_is_no_control_any_more() -> None:
     before = stream.count
     lab.run(300)
     assert stream.count == before, "an updated device shows no weather to one before it"
-    assert "a2" not in lab.rollout.state.cohorts.wanted(["r1"])
+    assert "r1" not in lab.rollout.state.cohorts.compared_with("a2")
 
 
 # --- weather and faults ---------------------------------------------------------------------
