@@ -147,6 +147,7 @@ class Examiner:
         *,
         attempts: int | None = None,
         timeout_s: float | None = None,
+        alone: bool = False,
     ) -> Mapping[str, object]:
         """Ask the right device, and no other, to change; arguments and result as `Link.ask`.
 
@@ -162,7 +163,12 @@ class Examiner:
             connection = await self.require_same_device()
             try:
                 return await self._link.ask(
-                    request, doing, attempts=attempts, timeout_s=timeout_s, connection=connection
+                    request,
+                    doing,
+                    attempts=attempts,
+                    timeout_s=timeout_s,
+                    connection=connection,
+                    alone=alone,
                 )
             except ConnectionChanged:
                 if not tries:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from cryofw.device.errors import DeviceSilent, DeviceUnreachable
 from cryofw.device.line import LOG_LINES_KEPT, DeviceLine
-from cryofw.device.rejection import rejection
+from cryofw.device.rejection import passes_by_itself, rejection
 from cryofw.device.slots import Slots
-from cryofw.smp import MgmtCode, encode_body
+from cryofw.smp import encode_body
 from cryofw.transport import StreamLost
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = ["LOG_LINES_KEPT", "Link"]
 
 # Timers closer than the loop's resolution fire at once: waiting for less would spin.
 _TIME_STEP_S = 1e-6
-_PASSING = frozenset((MgmtCode.NO_MEMORY, MgmtCode.BUSY, MgmtCode.TIMEOUT))
 LONGEST_TIMEOUT_S = 60.0
 # Start bit, 8 data bits, stop bit; and base64 makes 4 characters of 3 bytes.
 _BITS_PER_BYTE = 10 * 4 / 3
@@ -180,7 +179,7 @@ class Link:
                     if isinstance(error, DeviceUnreachable):
                         await self._clock.sleep(self._target.retries.backoff_s)
                 else:
-                    if attempt == attempts or not _passes_by_itself(answer):
+                    if attempt == attempts or not passes_by_itself(answer.error):
                         return answer, self._clock.monotonic() - started
                     await self._clock.sleep(self._target.retries.backoff_s)
                 self._line.count(repeats=1)
@@ -254,12 +253,6 @@ class Link:
         if connection is not None:
             self._line.require_connection(connection)
         return session
-
-
-def _passes_by_itself(answer: Response) -> bool:
-    """The device is short of buffers or busy this moment; nothing was done."""
-    status = answer.error
-    return status is not None and status.group is None and status.rc in _PASSING
 
 
 def _worth_repeating(error: DeviceSilent | DeviceUnreachable) -> bool:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from cryofw.smp import SmpStatus
 
+_PASSING: Final = frozenset((MgmtCode.NO_MEMORY, MgmtCode.BUSY, MgmtCode.TIMEOUT))
+
 _IMAGE: Final[Mapping[int, tuple[str, str]]] = {
     ImageCode.NO_IMAGE: ("there is no image in the slot", "Upload the image again."),
     ImageCode.HASH_NOT_FOUND: (
@@ -93,6 +95,11 @@ _GENERAL: Final[Mapping[int, tuple[str, str]]] = {
 def unsupported(status: SmpStatus | None) -> bool:
     """Tell whether the device does not know the group or command at all."""
     return status is not None and status.group is None and status.rc == MgmtCode.NOT_SUPPORTED
+
+
+def passes_by_itself(status: SmpStatus | None) -> bool:
+    """Tell whether the device is short of buffers or busy this moment; nothing was done."""
+    return status is not None and status.group is None and status.rc in _PASSING
 
 
 def rejection(device: str, doing: str, status: SmpStatus) -> RequestFailed:

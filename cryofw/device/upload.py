@@ -13,9 +13,9 @@ from cryofw.device.errors import (
     RequestFailed,
     UploadRejected,
 )
+from cryofw.device.transfer import Transfer
 from cryofw.errors import CryofwError
-from cryofw.smp import messages
-from cryofw.smp.upload import UploadPlan
+from cryofw.smp import PlaceLost, UploadFlow, UploadPlan, UploadStalled, messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from cryofw.device.target import Target
 
     Progress = Callable[[int, int], None]
-
-# An `off` that does not advance: the device dropped the chunk; so often in a row it never takes it.
-MOST_STALLS = 8
 
 
 @dataclass(frozen=True)
@@ -56,10 +53,6 @@ class UploadReport:
     skipped: bool
     checked: bool | None
     duration_s: float
-
-
-class _PlaceLost(Exception):
-    """The device has forgotten the upload: it was reset."""
 
 
 class Upload:
@@ -122,66 +115,78 @@ class Upload:
         )
 
     async def _until_done(self) -> bool | None:
-        plan = UploadPlan.of(self._data, max_packet=(await self._examiner.buffers()).max_packet)
+        buffers = await self._examiner.buffers()
+        plan = UploadPlan.of(self._data, max_packet=buffers.max_packet)
+        # Requests and answers share the buffers: what the device really bears, the flow finds out.
+        flow = UploadFlow(plan, most=buffers.buf_count)
         fruitless = 0
         while True:
             reached = self._reached
             try:
-                checked = await self._send_all(plan)
+                await self._send_all(flow)
                 break
-            except (DeviceSilent, DeviceUnreachable, InRecovery, _PlaceLost) as error:
+            except (DeviceSilent, DeviceUnreachable, InRecovery, PlaceLost) as error:
                 fruitless = 0 if self._reached > reached else fruitless + 1
                 if fruitless > self._target.retries.count:
                     raise self._gave_up(error) from error
             self._restarts += 1
             # In recovery the first packet would overwrite slot 0: prove the application again.
             await self._ready()
-        await self._verify(checked)
-        return checked
+        await self._verify(flow.match)
+        return flow.match
 
-    async def _send_all(self, plan: UploadPlan) -> bool | None:
-        """Send from wherever the device wants; return its own check of the flash."""
-        # The first packet is never repeated unseen: the next one could meet the bootloader.
-        answer = await self._send(plan, 0, attempts=1, timeout_s=self._target.timeouts.erase_s)
-        if answer.off > plan.end_of_chunk(0):
-            self._resumed_at = answer.off
-        stalls = 0
-        while answer.off < plan.size:
-            off = answer.off
-            if off == 0:
-                raise _PlaceLost
-            answer = await self._send(plan, off)
-            stalls = 0 if answer.off > off else stalls + 1
-            if stalls > MOST_STALLS:
-                raise UploadRejected(
-                    f"{self._target.name} does not take the image",
-                    why=f"it asks for byte {off} again and again",
-                    hint="read its log lines; its flash may be faulty.",
-                )
-        return answer.match
+    async def _send_all(self, flow: UploadFlow) -> None:
+        """Send from wherever the device wants."""
+        first = await self._send_first(flow.plan)
+        end = flow.plan.end_of_chunk(0)
+        if first.off > end:
+            self._resumed_at = first.off
+        self._sent += end
+        flow.begin(first.off, first.match)
+        self._note_progress(flow)
+        transfer = Transfer(
+            self._target, self._link, self._clock, flow, lambda: self._note_progress(flow)
+        )
+        connection = await self._examiner.require_same_device()
+        try:
+            await transfer.run(connection)
+        except RequestFailed as error:
+            raise self._refused(error, flow.off, flow.plan) from error
+        except UploadStalled as error:
+            raise UploadRejected(
+                f"{self._target.name} does not take the image",
+                why=error.why,
+                hint="read its log lines; its flash may be faulty.",
+            ) from error
+        finally:
+            self._sent += transfer.bytes_answered
 
-    async def _send(
-        self,
-        plan: UploadPlan,
-        off: int,
-        *,
-        attempts: int | None = None,
-        timeout_s: float | None = None,
-    ) -> messages.UploadAnswer:
+    async def _send_first(self, plan: UploadPlan) -> messages.UploadAnswer:
+        """Send the packet that begins or resumes an upload: alone, and while the device erases.
+
+        It is never repeated unseen: the next one could meet the bootloader.
+        """
         try:
             body = await self._examiner.command(
-                plan.chunk_at(off), "take the image", attempts=attempts, timeout_s=timeout_s
+                plan.chunk_at(0),
+                "take the image",
+                attempts=1,
+                timeout_s=self._target.timeouts.erase_s,
+                alone=True,
             )
         except RequestFailed as error:
-            raise UploadRejected(
-                error.what, why=f"at byte {off} of {plan.size}: {error.why}", hint=error.hint
-            ) from error
-        answer = messages.UploadAnswer.from_body(body)
-        self._sent += plan.end_of_chunk(off) - off
-        self._reached = max(self._reached, answer.off)
+            raise self._refused(error, 0, plan) from error
+        return messages.UploadAnswer.from_body(body)
+
+    def _refused(self, error: RequestFailed, off: int, plan: UploadPlan) -> UploadRejected:
+        return UploadRejected(
+            error.what, why=f"at byte {off} of {plan.size}: {error.why}", hint=error.hint
+        )
+
+    def _note_progress(self, flow: UploadFlow) -> None:
+        self._reached = max(self._reached, flow.off)
         if self._on_progress is not None:
-            self._on_progress(answer.off, plan.size)
-        return answer
+            self._on_progress(flow.off, flow.plan.size)
 
     async def _ready(self) -> Observation:
         """Prove that the application of the right device answers, and that it is settled."""
@@ -225,8 +230,8 @@ class Upload:
             return f"erasing the bad copy failed too ({error})"
         return "the bad copy was erased"
 
-    def _gave_up(self, error: CryofwError | _PlaceLost) -> CryofwError:
-        if isinstance(error, CryofwError):
+    def _gave_up(self, error: CryofwError) -> CryofwError:
+        if not isinstance(error, PlaceLost):
             return error
         return UploadRejected(
             f"{self._target.name} loses the upload again and again",

@@ -80,6 +80,11 @@ class UploadFlow:
         return len(self._under_way)
 
     @property
+    def may_send(self) -> bool:
+        """Whether `take` has a packet."""
+        return len(self._under_way) < self.window and self.next_off is not None
+
+    @property
     def next_off(self) -> int | None:
         """Where the packet begins that would go next; None: there is none now."""
         if not self._begun or self.done:

@@ -1,0 +1,272 @@
+"""The chunks of an upload on the line: as many under way as the flow lets through."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from cryofw.device.errors import DeviceSilent
+from cryofw.device.rejection import passes_by_itself, rejection
+from cryofw.device.session import DAMAGE_GRACE_S
+from cryofw.smp import (
+    Group,
+    MessageError,
+    Op,
+    PlaceLost,
+    Request,
+    UploadPacket,
+    UploadStalled,
+)
+from cryofw.smp.messages import ImageCommand, UploadAnswer
+from cryofw.transport import StreamLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryofw.clock import Clock
+    from cryofw.device.link import Link
+    from cryofw.device.session import Session
+    from cryofw.device.target import Target
+    from cryofw.errors import CryofwError
+    from cryofw.smp import Response, UploadFlow
+
+# A bootloader listens for half a second after a reset (MCUboot's wait-for-DFU default), and what
+# is sent again in it is held there: a silence is given up no sooner than this.
+SHORTEST_WAIT_S = 1.0
+# So many times the slowest answer of late.
+_SLACK = 4.0
+_FADE = 0.95
+# Timers closer than the loop's resolution fire at once: waiting for less would spin.
+_TIME_STEP_S = 1e-6
+_CHUNK = Request(Op.WRITE, Group.IMAGE, ImageCommand.UPLOAD)
+
+
+class Transfer:
+    """Sends what a begun flow gives, on one connection, until the device has all or it fails.
+
+    There is no task and no timer per packet: answers come by callback from the session's reader,
+    one timer stands for the whole window, and the next packet lies encoded before it may go.
+
+    Args:
+        target: whose patience.
+        link: its line.
+        clock: for the silences of the line.
+        flow: begun.
+        on_progress: called after each answer.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        link: Link,
+        clock: Clock,
+        flow: UploadFlow,
+        on_progress: Callable[[], None],
+    ) -> None:
+        self._target = target
+        self._link = link
+        self._clock = clock
+        self._flow = flow
+        self._on_progress = on_progress
+        self.bytes_answered = 0
+        self._loop = asyncio.get_running_loop()
+        self._session: Session | None = None
+        self._under_way: dict[int, tuple[UploadPacket, float]] = {}
+        self._ready: tuple[int, int, bytes] | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._changed = False
+        self._error: CryofwError | StreamLost | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._slowest_s = 0.0
+        self._wire_s = link.wire_s(flow.plan.max_packet)
+        self._silences = 0
+        self._pause_s = 0.0
+        self._requests = 0
+        self._furthest = flow.off
+        self._repeats = 0
+
+    async def run(self, connection: int) -> None:
+        """Send until the flow is done.
+
+        Raises:
+            RequestFailed: the device refused a chunk.
+            DeviceSilent: no answer to the last of the target's attempts.
+            DeviceUnreachable: the line broke, or `connection` is over.
+            PlaceLost: the device has forgotten the upload, or may have been reset by us.
+            UploadStalled: it asks for the same byte again and again.
+            MessageError: an answer cannot be read.
+        """
+        slots = self._link.slots
+        session = self._session = await self._link.session_for(connection)
+        quiets = self._link.quiets
+        session.join(self)
+        slots.on_free = self._wake_up
+        try:
+            while not self._flow.done:
+                if quiets != self._link.quiets:
+                    raise PlaceLost("the device may have been reset", why="the line was silenced")
+                await self._send(session)
+                await self._change()
+        except StreamLost as error:
+            await self._link.line.drop(session)
+            raise self._link.line.broken(error) from error
+        finally:
+            slots.on_free = None
+            session.join(None)
+            self._give_up()
+            slots.capacity = 1
+            if self._timer is not None:
+                self._timer.cancel()
+            self._link.line.count(requests=self._requests, repeats=self._repeats)
+
+    # the burst: called by the session's reader
+
+    def answered(self, answer: Response) -> None:
+        """See `Burst.answered`."""
+        if self._error is not None or answer.seq not in self._under_way:
+            return
+        entry = self._under_way.pop(answer.seq)
+        packet, sent_at = entry
+        now = self._loop.time()
+        self._slowest_s = max(now - sent_at, self._slowest_s * _FADE)
+        self._silences = 0
+        self._deadline = now + self._wait_s()
+        try:
+            self._take(packet, answer)
+        except (MessageError, PlaceLost, UploadStalled) as error:
+            self._error = error
+        self._forget_before(packet.number)
+        self._link.slots.give()
+        self._wake_up()
+
+    def damaged(self) -> None:
+        """See `Burst.damaged`."""
+        if self._deadline > self._loop.time() + DAMAGE_GRACE_S:
+            self._expect_answer(DAMAGE_GRACE_S)
+
+    def broken(self, error: StreamLost) -> None:
+        """See `Burst.broken`."""
+        self._error = self._error or error
+        self._wake_up()
+
+    def _take(self, packet: UploadPacket, answer: Response) -> None:
+        status = answer.error
+        if status is not None:
+            if not passes_by_itself(status):
+                self._error = rejection(self._target.name, "take the image", status)
+                return
+            self._flow.turned_away(packet.number)
+            self._pause_s = self._target.retries.backoff_s
+            return
+        told = UploadAnswer.from_body(answer.body)
+        self.bytes_answered += packet.end - packet.off
+        self._flow.answered(packet.number, told.off, told.match)
+        self._on_progress()
+
+    # sending
+
+    async def _send(self, session: Session) -> None:
+        """Send what may go now, and have the next packet ready."""
+        slots, flow = self._link.slots, self._flow
+        if self._pause_s:
+            if self._under_way:
+                return
+            pause_s, self._pause_s = self._pause_s, 0.0
+            await self._clock.sleep(pause_s)
+        slots.capacity = flow.window
+        while self._error is None and (off := flow.next_off) is not None:
+            if self._ready is None or self._ready[0] != off:
+                self._ready = off, *session.prepare(self._encoder(off))
+            if not flow.may_send or not slots.try_take():
+                return
+            packet = flow.take()
+            assert packet is not None
+            _, seq, wire = self._ready
+            self._ready = None
+            await self._post(session, packet, seq, wire)
+
+    async def _post(self, session: Session, packet: UploadPacket, seq: int, wire: bytes) -> None:
+        if not self._under_way:
+            self._expect_answer(self._wait_s())
+        self._under_way[seq] = packet, self._loop.time()
+        self._requests += 1
+        if packet.off < self._furthest:
+            self._repeats += 1
+        self._furthest = max(self._furthest, packet.end)
+        await session.post(seq, wire, _CHUNK)
+
+    def _encoder(self, off: int) -> Callable[[int], bytes]:
+        return lambda seq: self._flow.plan.encode_chunk(off, seq=seq)
+
+    # waiting
+
+    async def _change(self) -> None:
+        """Wait until something has happened."""
+        if not self._changed and not self._flow.done:
+            self._wake = self._loop.create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
+        self._changed = False
+        if self._error is not None:
+            raise self._error
+
+    def _wake_up(self) -> None:
+        self._changed = True
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _wait_s(self) -> float:
+        """How long the next answer may take: fast at first, then as patient as any request."""
+        request_s = self._target.timeouts.request_s
+        wire_s = self._flow.window * self._wire_s
+        if self._silences:
+            return wire_s + request_s * 2.0 ** (self._silences - 1)
+        return wire_s + min(max(SHORTEST_WAIT_S, _SLACK * self._slowest_s), request_s)
+
+    def _expect_answer(self, within_s: float) -> None:
+        self._deadline = self._loop.time() + within_s
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        elif self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        """One timer for the whole window: it finds that the deadline has moved, or passed."""
+        self._timer = None
+        if not self._under_way:
+            return
+        if self._deadline > self._loop.time() + _TIME_STEP_S:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            return
+        self._silences += 1
+        self._give_up()
+        self._flow.lost()
+        if self._silences > self._target.retries.count:
+            self._error = DeviceSilent(
+                f"{self._target.name} does not answer",
+                why=f"no answer on {self._target.port} to byte {self._flow.off} of the image, "
+                f"sent {self._silences} times",
+                hint="is it powered, is the baud rate right, and did its firmware hang?",
+            )
+        self._wake_up()
+
+    def _forget_before(self, number: int) -> None:
+        """Give up what an answer has overtaken, as the flow did."""
+        for seq, (packet, _) in list(self._under_way.items()):
+            if packet.number > number:
+                return
+            self._forget(seq)
+
+    def _give_up(self) -> None:
+        for seq in list(self._under_way):
+            self._forget(seq)
+
+    def _forget(self, seq: int) -> None:
+        del self._under_way[seq]
+        if self._session is not None:
+            self._session.forget(seq)
+        self._link.slots.give()
