@@ -296,6 +296,15 @@ class Cohort:
                 found.append(self._under_controls(name, pool.finding()))
         return found
 
+    def is_alarmed(self, device: str) -> bool:
+        """A bet against the firmware was won: without one, no finding of `device` is a regression.
+
+        Much less to do than for findings, and asked after each reading.
+        """
+        if any(stream.regressed for stream in self._members[device].streams.values()):
+            return True
+        return any(pool.regressed and pool.waits_for(device) for pool in self.pools.values())
+
     def refusal(self, device: str) -> str:
         """Why nothing may be decided on these baselines; empty if all is well.
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cryofw.health.contract import MetricContract
 
 _QUORUM = 0.8
+MOST_NAMED = 200
+"""A pool of more members says only how many they are: a record of a journal is at most 64 KiB."""
 
 
 class Pool:
@@ -40,8 +42,8 @@ class Pool:
     """
 
     __slots__ = (
-        "_at", "_centres", "_done", "_excursion", "_open", "_sign", "_total", "count", "metric",
-        "need", "test", "threshold",
+        "_at", "_centres", "_done", "_excursion", "_members", "_open", "_sign", "_standing",
+        "_total", "count", "metric", "need", "test", "threshold",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +71,8 @@ class Pool:
         length = choose_length(base, shared)
         self.test = ShiftTest(base, ((metric.margin, 1),), planned, seed, length)
         self._at = dict.fromkeys(baselines, -1)
+        self._standing = {-1: len(baselines)}
+        self._members = len(baselines) if len(baselines) > MOST_NAMED else sorted(baselines)
         self._done = -1
         self._open: dict[int, list[float]] = {}
         self._total, self.count = 0.0, 0
@@ -96,6 +100,8 @@ class Pool:
         """
         if index <= self._at[member] or index <= self._done:
             return
+        self._standing[index] = self._standing.get(index, 0) + 1
+        self._leave(self._at[member])
         self._at[member] = index
         if usable(value):
             self._open.setdefault(index, []).append(value - self._centres[member])
@@ -108,11 +114,18 @@ class Pool:
     def drop(self, member: str) -> None:
         """A member is taken back or gone: nobody waits for it any more."""
         if member in self._at:
-            del self._at[member]
+            self._leave(self._at.pop(member))
             self._advance()
 
+    def _leave(self, index: int) -> None:
+        """One member less stands at its sample `index`."""
+        self._standing[index] -= 1
+        if not self._standing[index]:
+            del self._standing[index]
+
     def _advance(self) -> None:
-        done = min(self._at.values(), default=self._done)
+        # Members stand at a few different samples, however many they are.
+        done = min(self._standing, default=self._done)
         for index in range(self._done + 1, done + 1):
             row = self._open.pop(index, [])
             level = self._level(row)
@@ -148,9 +161,9 @@ class Pool:
         return f"{metric.name} {shift:+.3g} {metric.unit} over {members} devices ({of})"
 
     def evidence(self) -> dict[str, object]:
-        """The numbers, plain JSON."""
+        """The numbers, plain JSON; members by name, or how many they are if they are many."""
         return {
-            "members": sorted(self._centres),
+            "members": self._members,
             "quorum": self.need,
             "n_after": self.count,
             "shift": float(f"{self._total / self.count:.6g}") if self.count else None,

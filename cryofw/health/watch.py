@@ -127,6 +127,14 @@ class DeviceWatch:
         """What is wrong with the device itself, if anything."""
         return self.heartbeats.symptom
 
+    @property
+    def is_due(self) -> bool:
+        """There is a verdict whatever the metrics say: a symptom, or the soak or its time is over.
+
+        Without it there is one only when a metric has regressed.
+        """
+        return self.symptom is not None or self.soak_complete or self._is_late()
+
     def verdict(self, findings: Sequence[MetricFinding] = ()) -> Verdict | None:
         """The verdict, or None while the soak goes on without a finding.
 

@@ -182,7 +182,7 @@ def _guard(state: RolloutState, device: DeviceProgress) -> Next:
         return _roll_back(state, device) if free else None
     if device.watch.symptom is Symptom.SILENT or device.common_cause:
         return _judge_silence(state, device)
-    verdict = state.verdict(device)
+    verdict = state.verdict(device) if state.may_fail(device) else None
     if verdict is None or verdict.outcome is not Outcome.FAILED:
         return None
     return _verdict(device, verdict)

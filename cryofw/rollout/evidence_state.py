@@ -48,6 +48,8 @@ class EvidenceHandlers(Handlers):
     def verdict(self, device: DeviceProgress) -> Verdict | None:
         """What the readings of a device say now, with those of its cohort."""
         cohort = self.cohorts.of(device.name)
+        if not device.watch.is_due and (cohort is None or not cohort.is_alarmed(device.name)):
+            return None
         findings = [] if cohort is None else cohort.findings(device.name)
         verdict = device.watch.verdict(findings)
         if verdict is None or cohort is None:
@@ -55,6 +57,12 @@ class EvidenceHandlers(Handlers):
         return Verdict(
             verdict.outcome, verdict.reason, {**verdict.evidence, "cohort": cohort.evidence()}
         )
+
+    def may_fail(self, device: DeviceProgress) -> bool:
+        """Its verdict may be Failed: there is a symptom, or a bet against it was won."""
+        cohort = self.cohorts.of(device.name)
+        alarmed = cohort is not None and cohort.is_alarmed(device.name)
+        return alarmed or device.watch.symptom is not None
 
     def _on_cohort_frozen(self, event: e.CohortFrozen) -> None:
         """Its baselines and controls are fixed: the first of its devices is touched next."""

@@ -211,7 +211,8 @@ def _controls_of(metrics: Mapping[str, Mapping[str, object]]) -> list[str]:
 
 def _pool(name: str, one: Mapping[str, object]) -> str:
     shift, count = _number(one, "shift"), _number(one, "n_after") or 0
-    members = len(_names(one.get("members")))
+    told = one.get("members")
+    members = told if isinstance(told, int) else len(_names(told))
     moved = "no sample yet" if shift is None else f"worse by {shift:.3g}"
     bet = _bet(one, "e", "e_needed")
     return f"pool       {name} of {members} devices {moved}, n={count:g}, {bet}"
