@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cryofw.device.errors import CalibrationFailed, ChangeNotSeen, DeviceSilent, DeviceUnreachable
+from cryofw.device.errors import (
+    CalibrationFailed,
+    ChangeNotSeen,
+    ConnectionChanged,
+    DeviceSilent,
+    DeviceUnreachable,
+)
 from cryofw.device.examination import require_application
 from cryofw.device.reading import (
     CalibrationReading,
@@ -44,12 +50,17 @@ class Watch:
         Raises:
             DeviceSilent, DeviceUnreachable: it missed.
             InRecovery: serial recovery answers, not the application.
+            WrongDevice: another device sends heartbeats on this port.
         """
         answer, took_s = await self._link.exchange(
             messages.read_heartbeat(), attempts=1, patience_s=0
         )
+        connection = self._link.connection
         if unsupported(answer.error):
-            return await self._plain_heartbeat()
+            reading = await self._plain_heartbeat()
+            await self._require_from_target(connection)
+            return reading
+        await self._require_from_target(connection)
         if answer.error is not None:
             raise rejection(self._target.name, "send a heartbeat", answer.error)
         beat = messages.Heartbeat.from_body(answer.body)
@@ -69,8 +80,10 @@ class Watch:
         Raises:
             RequestFailed: the device has no group 64.
             DeviceSilent, DeviceUnreachable: no answer.
+            WrongDevice: another device answers on this port.
         """
         body = await self._link.ask(messages.read_metrics(names), "tell its metrics")
+        await self._require_from_target(self._link.connection)
         told = messages.Metrics.from_body(body)
         values, not_numbers = _finite(told.values)
         before, self._last_metrics = self._last_metrics, (told.t_ms, values)
@@ -81,6 +94,15 @@ class Watch:
             not_numbers=not_numbers,
             fresh=before is None or before[0] != told.t_ms,
         )
+
+    async def _require_from_target(self, connection: int) -> None:
+        """What was read on a connection counts only if the target is on it: cables get swapped."""
+        if await self._examiner.require_same_device() != connection:
+            raise ConnectionChanged(
+                f"the port of {self._target.name} was opened anew",
+                why="nobody knows which device answered before",
+                hint="if it happens often, check the cable and the adapter.",
+            )
 
     async def calibrate(
         self, run_id: int | None = None, *, timeout_s: float | None = None

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 BOARDS = ("cc40", "cc41", "qx-1")
 SLOT_KIB = 16
-LIMIT = 26
-NOMINAL = 27
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def _fleet_text(chance: random.Random, board: str) -> str:
         targets = [f"cryo-{len(cryostats) + i}" for i in range(chance.choices((1, 2), (3, 1))[0])]
         cryostats += targets
         lines.append(_stage(chance, number, targets, last=number == stages - 1))
-    calibration = _CALIBRATION if chance.random() < 0.6 else "{false_rollback: 0.01}"
+    measured = chance.random() < 0.5
     guards = _GUARDS if chance.random() < 0.3 else "none"
     beat = chance.choice((5, 10))
     return _FLEET.format(
@@ -100,11 +98,11 @@ def _fleet_text(chance: random.Random, board: str) -> str:
         beat=beat,
         slot=SLOT_KIB,
         capacity=chance.choice(("70 mW", "150 mW", "1.5 W")),
-        calibration=calibration,
+        calibration=_CALIBRATION if measured else "{false_rollback: 0.01}",
         guards=guards,
         stages="\n".join(lines),
         cryostats="\n".join(_cryostat(chance, name) for name in cryostats),
-        nominal=NOMINAL,
+        simulation=_SIMULATION if measured else "",
     )
 
 
@@ -131,9 +129,10 @@ def _cryostat(chance: random.Random, name: str) -> str:
 
 
 _CALIBRATION = (
-    "{{false_rollback: 0.01, every: 5 s, baseline_samples: 30, min_samples: 12, "
-    "metrics: {{readout_snr: {{unit: dB, worse: lower, margin: 0.5, reject: 1.5, limit: 26}}}}}}"
-).format()
+    "{false_rollback: 0.01, every: 5 s, baseline_samples: 30, min_samples: 12, "
+    "metrics: {readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5, limit: 26}}}"
+)
+_SIMULATION = "simulation: {metrics: {readout_snr: {nominal: 27}}}\n"
 _GUARDS = "{temperature: {source: simulated, hard_limit: 6 K}}"
 _FLEET = """\
 schema: cryofw.fleet/v1
@@ -150,5 +149,4 @@ stages:
 {stages}
 cryostats:
 {cryostats}
-simulation: {{seed: 3, metrics: {{readout_snr: {{nominal: {nominal}}}}}}}
-"""
+{simulation}"""

@@ -7,7 +7,6 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cryofw.engine.deployment import Deployment, survey
-from cryofw.engine.journal_home import ForeignJournal
 from cryofw.engine.virtual_time import run_virtual
 from cryofw.errors import CryofwError
 from cryofw.gameday.game import Result
@@ -67,6 +66,7 @@ class _Players:
         seconds = loop.time() - begun_s
         for rival in self._rivals:
             await rival
+        world.weather.end()
         if world.broken is None:
             await asyncio.sleep(_LEASES_RUN_OUT * self._lease_s + _SETTLE_S)
             world.judge()
@@ -119,12 +119,9 @@ class _Players:
         host = self._world.open_host(operator)
         try:
             state = await host.run(self._work(operator, host, says, number))
-        except ForeignJournal as error:
-            self._why = str(error)
-            operator.find_the_right_disk()
-            return None, False
         except CryofwError as error:
             self._why = str(error)
+            operator.find_the_right_disk()
             return None, False
         finally:
             self._world.close_host(operator)

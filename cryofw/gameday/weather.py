@@ -36,11 +36,16 @@ class Weather:
         self._waiting = list(world.game.happenings)
         self._counts = [0] * len(self._waiting)
         self._crossed: dict[str, str] = {}
+        self._over = False
         self.on_rival: Callable[[], None] = lambda: None
 
     def route(self, device: str) -> str:
         """The device that really hangs on the port of `device`."""
         return self._crossed.get(device, device)
+
+    def end(self) -> None:
+        """Let nothing happen any more: from now on it is seen whether everything settles."""
+        self._over = True
 
     def hear(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Records were written: some things happen after them."""
@@ -63,7 +68,7 @@ class Weather:
         loop.call_later(happening.when.delay_s, self._let_happen, happening.what)
 
     def _let_happen(self, what: h.What) -> None:
-        if self._world.broken is not None:
+        if self._over or self._world.broken is not None:
             return
         match what:
             case h.DeviceFault():

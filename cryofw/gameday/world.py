@@ -109,8 +109,7 @@ class World:
                 if operator is self.first:
                     self.weather.hear(records)
             chips = self._observer.see()
-            running = [n for n, c in chips.items() if c.active == self.first.release.hash]
-            self.affected.update(dict.fromkeys(running))
+            self.affected.update(dict.fromkeys(self._running_release()))
             self._witness.moment(chips)
         except InvariantBroken as error:
             self._end_with(error)
@@ -122,13 +121,23 @@ class World:
             self._witness.moment(chips)
             self._witness.end(chips)
             if self.game.never:
-                kept = [n for n, c in chips.items() if c.active == self.first.release.hash]
+                kept = [n for n in self._running_release() if not self._is_named(n)]
                 words = f"{kept} keep a firmware that is bad beyond doubt"
                 require(not kept, Invariant.CONFIRM_AFTER_VERDICT, words)
             for operator in self.operators.values():
-                self._audit(operator)
+                if operator.journal:
+                    self._audit(operator)
         except InvariantBroken as error:
             self._end_with(error)
+
+    def _running_release(self) -> list[str]:
+        wanted = self.first.release.hash
+        return [name for name, chip in self._observer.see().items() if chip.active == wanted]
+
+    def _is_named(self, device: str) -> bool:
+        """It was given up by name, for a person to see to."""
+        latest = self._witness.testimony(self.first.name).latest
+        return latest is not None and latest.device(device).quarantined
 
     def _audit(self, operator: Operator) -> None:
         try:

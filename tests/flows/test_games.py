@@ -1,0 +1,98 @@
+"""Whole games: what once went wrong in a seed stays mended, and the same game is the same run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cryofw.fleet import parse_fleet
+from cryofw.gameday import happening as h
+from cryofw.gameday import play
+from cryofw.gameday.draw import draw_game
+from cryofw.gameday.game import Game
+from cryofw.gameday.image import game_key
+from cryofw.rollout import Ending
+from cryofw.simulator import spec_of_fleet
+from tests.flows.memory_room import FLEET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GOOD: Mapping[str, object] = {}
+
+
+def game(*happenings: h.Happening, behaviour: Mapping[str, object] = GOOD) -> Game:
+    """The small fleet of the flows, with this firmware, in this weather."""
+    fleet, key = parse_fleet(FLEET, "fleet.yaml"), game_key("flows")
+    return Game(
+        name="flow",
+        fleet=fleet,
+        spec=spec_of_fleet(fleet),
+        factory=key.sign("1.0.0", "cc40", {}),
+        release=key.sign("1.1.0", "cc40", behaviour),
+        rival=key.sign("1.2.0", "cc40", {}),
+        keys=(key.public,),
+        device_keys=(key.public,),
+        never=bool(behaviour),
+        happenings=happenings,
+    )
+
+
+def after(kind: str, what: h.What, *, nth: int = 1, delay_s: float = 0.0) -> h.Happening:
+    """It happens after the `nth` record of a kind."""
+    return h.Happening(h.Moment(kind, nth, delay_s=delay_s), what)
+
+
+def test_a_calm_evening_confirms_a_good_release() -> None:
+    result = play(game())
+
+    assert result.broken is None
+    assert result.ended is Ending.CONFIRMED
+    assert result.affected == ("rig-a", "c1-a", "c1-b")
+
+
+def test_the_heartbeat_of_another_device_says_nothing_about_this_one() -> None:
+    """Cables were swapped in a test boot: the neighbour's old image is no revert of this device."""
+    swap = h.CablesSwapped("rig-a", "c1-b", for_s=600)
+
+    result = play(game(after("image-confirm-requested", swap)))
+
+    assert result.broken is None
+    assert b"device-reverted" not in result.journal
+    assert b"hardware id 5a12, expected 5a01" in result.journal
+
+
+@pytest.mark.parametrize("where", list(h.Death))
+def test_a_host_that_dies_is_followed_by_another(where: h.Death) -> None:
+    dies = h.HostDies(where, count=3, kept=40)
+
+    result = play(game(after("test-booted", dies, nth=2, delay_s=5)))
+
+    assert result.broken is None
+    assert result.ended is Ending.CONFIRMED
+    assert result.visits == 2
+
+
+def test_a_restored_backup_is_no_journal_to_go_on_with() -> None:
+    result = play(game(after("test-booted", h.BackupRestored(), nth=2)))
+
+    assert result.broken is None
+    assert result.ended is Ending.CONFIRMED
+    assert result.visits == 3
+
+
+def test_a_second_operator_does_not_get_what_the_first_one_holds() -> None:
+    away = h.HostDies(back_after_s=30)
+    result = play(game(after("test-booted", h.SecondOperator()), after("test-booted", away)))
+
+    assert result.broken is None
+    assert result.ended is Ending.CONFIRMED
+
+
+@pytest.mark.parametrize("seed", [7, 42])
+def test_a_seed_is_the_same_run_again(seed: int) -> None:
+    first, second = play(draw_game(seed)), play(draw_game(seed))
+
+    assert first.digest == second.digest
+    assert first.sends == second.sends
