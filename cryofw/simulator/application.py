@@ -17,6 +17,7 @@ from cryofw.simulator.reply import encode_reply
 from cryofw.smp import (
     FRAME_OVERHEAD,
     HEADER_SIZE,
+    Framing,
     Group,
     MgmtCode,
     Op,
@@ -33,6 +34,8 @@ Handler: TypeAlias = "Callable[[Board, Mapping[str, object] | None], Answer]"
 
 _READ, _WRITE = int(Op.READ), int(Op.WRITE)
 _HIGHEST_VERSION = 2
+# Zephyr's MCUMGR_TRANSPORT_RAW_UART_INPUT_TIMEOUT_TIME_MS: half a message is dropped then.
+RAW_INPUT_TIMEOUT_S = 3.0
 _LEASE_COMMAND = 5
 
 _HANDLERS: Mapping[tuple[int, int, int], Handler] = {
@@ -88,11 +91,20 @@ class ApplicationServer:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._changed = False
-        size = board.spec.profile.buffer_size - FRAME_OVERHEAD
-        self._connection = ServerConnection(max_packet=size)
+        profile = board.spec.profile
+        # A raw message has neither length nor CRC around it.
+        overhead = FRAME_OVERHEAD if profile.framing is Framing.CONSOLE else 0
+        self._connection = ServerConnection(
+            max_packet=profile.buffer_size - overhead, framing=profile.framing
+        )
+        self._heard_s = 0.0
 
     def receive(self, data: bytes, session: int) -> list[bytes]:
         """Take bytes off the line; return the framed answers, in order."""
+        now_s = self._board.now_s()
+        if now_s - self._heard_s > RAW_INPUT_TIMEOUT_S:
+            self._connection.discard_half()
+        self._heard_s = now_s
         return [
             reply
             for event in self._connection.receive_data(data)

@@ -9,6 +9,7 @@ from cryofw.simulator.board import Board
 from cryofw.simulator.cryo_group import start_calibration
 from cryofw.simulator.faults import (
     CorruptBytes,
+    CutLines,
     CutPower,
     DelayBytes,
     DropBytes,
@@ -18,7 +19,10 @@ from cryofw.simulator.faults import (
     Hang,
     LoopBoots,
     LoseHeartbeats,
+    OverrunBuffers,
+    PrintNoise,
     PullCable,
+    ResetWhileReceiving,
     ShiftCalibration,
     SlowErase,
 )
@@ -143,6 +147,8 @@ class SimulatedController:
                 self._processor.slow_erase(now_s + fault.for_s, fault.factor)
             case CorruptBytes() | DropBytes() | DuplicateBytes() | DelayBytes() | FillBuffers():
                 self.line.add_fault(fault)
+            case CutLines() | PrintNoise() | OverrunBuffers() | ResetWhileReceiving():
+                self.line.add_fault(fault)
             case _:
                 assert_never(fault)
         self._settle()
@@ -182,6 +188,10 @@ class SimulatedController:
         """Take bytes from the host; `session` tells one opened link from another."""
         self._run_due()
         received = len(data)
+        if self.ram.mode is Mode.APPLICATION and self.line.resets(data):
+            self._processor.boot(ResetCause.BROWNOUT)
+            self._settle()
+            return
         data = self.line.filter_received(data)
         server = self._processor.server
         if not data or server is None or self.ram.mode is Mode.HUNG:

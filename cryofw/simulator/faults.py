@@ -114,7 +114,49 @@ class FillBuffers:
     for_s: float = 5.0
 
 
-LineFault: TypeAlias = CorruptBytes | DropBytes | DuplicateBytes | DelayBytes | FillBuffers
+@dataclass(frozen=True)
+class CutLines:
+    """A share of the frames, in both directions, loses the end of a line, newline included."""
+
+    share: float = 0.2
+    for_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class PrintNoise:
+    """A share of the answers comes with a log line of the device, before it or in its middle."""
+
+    share: float = 0.2
+    for_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class OverrunBuffers:
+    """A share of the frames to the device loses a whole line: no line buffer was free."""
+
+    share: float = 0.2
+    for_s: float = 10.0
+
+
+@dataclass(frozen=True)
+class ResetWhileReceiving:
+    """A share of the frames to the device resets it before it has read them (a brown-out)."""
+
+    share: float = 0.01
+    for_s: float = 10.0
+
+
+LineFault: TypeAlias = (
+    CorruptBytes
+    | DropBytes
+    | DuplicateBytes
+    | DelayBytes
+    | FillBuffers
+    | CutLines
+    | PrintNoise
+    | OverrunBuffers
+    | ResetWhileReceiving
+)
 Fault: TypeAlias = (
     CutPower
     | Hang
@@ -139,6 +181,10 @@ FAULTS: Mapping[str, type[Fault]] = {
     "cable-pulled": PullCable,
     "slow-erase": SlowErase,
     "full-buffers": FillBuffers,
+    "half-lines": CutLines,
+    "log-noise": PrintNoise,
+    "buffer-overrun": OverrunBuffers,
+    "reset-while-receiving": ResetWhileReceiving,
 }
 
 

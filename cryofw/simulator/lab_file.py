@@ -22,6 +22,7 @@ from cryofw.simulator.spec import (
     ThermalSpec,
 )
 from cryofw.simulator.validator import SignatureCheck
+from cryofw.smp import Framing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,6 +141,7 @@ def read_description(path: Path) -> tuple[LabSpec, tuple[PublicKey, ...]]:
 
 def _controller(fields: dict[str, Any]) -> ControllerSpec:
     profile = dict(fields["profile"])
+    profile["framing"] = Framing(profile.get("framing", Framing.CONSOLE))
     profile["stats"] = {name: tuple(names) for name, names in profile["stats"].items()}
     profile["tasks"] = {int(key): value for key, value in profile["tasks"].items()}
     return ControllerSpec(

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cryofw.simulator.faults import (
     CorruptBytes,
+    CutLines,
     DelayBytes,
     DropBytes,
     DuplicateBytes,
     FillBuffers,
     LineFault,
+    OverrunBuffers,
+    PrintNoise,
+    ResetWhileReceiving,
 )
 from cryofw.simulator.physics import uniforms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_FRAME_START = re.compile(b"(?=\x06\x09)")
+_NOISE = b"[00:00:12.345,000] <inf> heater: 4.2 K\r\n"
 _BITS_PER_BYTE = 10  # 8N1: start, eight data bits, stop
 
 _F = TypeVar("_F", bound=LineFault)
@@ -89,12 +96,18 @@ class Line:
         buffers = self._hit(FillBuffers)
         if buffers is not None and data.count(b"\n") > buffers.lines:
             return b""
-        return self._damage(data)
+        return b"".join(self._damage(self._overrun(frame)) for frame in _frames(data))
+
+    def resets(self, data: bytes) -> bool:
+        """Whether the device is reset while these bytes come in."""
+        if not self._faults:
+            return False
+        return any(self._hit(ResetWhileReceiving) is not None for _ in _frames(data))
 
     def send(self, data: bytes, *, busy_s: float = 0.0, received: int = 0) -> None:
         """Send bytes to the host, after `busy_s` and the time that `received` bytes took."""
         if self._faults:
-            data = self._damage(data)
+            data = b"".join(self._disturb(self._damage(frame)) for frame in _frames(data))
             late = self._hit(DelayBytes)
             busy_s += late.delay_s if late is not None else 0.0
         now_s = self._now_s()
@@ -133,6 +146,30 @@ class Line:
         if self._hit(DropBytes) is not None:
             at = int(self._draw() * len(data))
             data = data[:at] + data[at + 1 + int(self._draw() * 8) :]
+        if self._hit(CutLines) is not None:
+            at = int(self._draw() * len(data))
+            end = data.find(b"\n", at) + 1 or len(data)
+            data = data[:at] + data[end:]
         if self._hit(DuplicateBytes) is not None:
             data += data
         return data
+
+    def _overrun(self, data: bytes) -> bytes:
+        """Lose a line of what the host sends."""
+        if self._hit(OverrunBuffers) is None:
+            return data
+        lines = data.splitlines(keepends=True)
+        del lines[int(self._draw() * len(lines))]
+        return b"".join(lines)
+
+    def _disturb(self, data: bytes) -> bytes:
+        """Print a log line before what the device sends, or in the middle of it."""
+        if not data or self._hit(PrintNoise) is None:
+            return data
+        at = max(0, int((2 * self._draw() - 1) * len(data)))
+        return data[:at] + _NOISE + data[at:]
+
+
+def _frames(data: bytes) -> list[bytes]:
+    """Part what was written at once into the packets in it; of raw framing it is one."""
+    return [frame for frame in _FRAME_START.split(data) if frame]

@@ -22,6 +22,7 @@ class ResetCause(IntFlag):
     """Bits as Zephyr's hwinfo driver numbers them; a lease that ran out sets SOFTWARE and USER."""
 
     SOFTWARE = 1 << 1
+    BROWNOUT = 1 << 2
     POWER_ON = 1 << 3
     WATCHDOG = 1 << 4
     CPU_LOCKUP = 1 << 8

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryofw.errors import BadInput
+from cryofw.smp import Framing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,12 +80,14 @@ class ServerProfile:
 
     `buffer_size` bytes for one packet with its length and CRC; `reset_delay_s` between the answer
     to a reset and the reset; `dfu_window_s` in which the bootloader listens after a reset.
+    `framing` is that of the application; the bootloader's recovery speaks the console's.
     `stats` are the statistics groups that group 2 shows, `tasks` the threads of taskstat: priority
     -> state; empty ones leave the command out.
     """
 
     buffer_size: int = 384
     buffer_count: int = 4
+    framing: Framing = Framing.CONSOLE
     image_check: bool = True
     cryo_group: bool = True
     kernel_version: str = "3.4.99"
