@@ -27,15 +27,22 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("device")
 @click.option("--why", required=True, help="What you know that the evidence does not, for good.")
+@click.option(
+    "--control", is_flag=True, help="Let others be compared with it: its readout is right."
+)
 @click.option("--rollout", help="The rollout. [default: the latest]")
 @state_option
 @json_option
-def accept(device: str, why: str, rollout: str | None, state: Path, as_json: bool) -> None:
+def accept(
+    device: str, why: str, control: bool, rollout: str | None, state: Path, as_json: bool
+) -> None:
     """Accept DEVICE, which is held: its evidence decides nothing, so you do, by name.
 
     It is read afresh and confirmed, if it still runs the firmware on trial in the boot that was
     watched; watched on it is all the same, and a later failure takes it back. The journal, the
     gate of its stage and the proof of the device say that a person accepted it, who, and why.
+
+    Later waves are not compared with it, unless you say with --control that its readout is right.
 
     Only a held device can be accepted: one that failed goes back, one that is silent cannot be
     read. In a paused rollout the confirm follows with `cryofw resume`.
@@ -52,7 +59,7 @@ def accept(device: str, why: str, rollout: str | None, state: Path, as_json: boo
     plan = home.load_plan(summary)
     progress = _held(home, plan, device)
     authority = require_role(home, Role.ACCEPT, device, plan=plan, why=why)
-    event = DeviceAccepted(device, authority.who, why, authority.role, authority.proof)
+    event = DeviceAccepted(device, authority.who, why, authority.role, authority.proof, control)
 
     def record() -> None:
         home.record(plan, event, authority.who)
@@ -96,7 +103,7 @@ def _tell(
         output.json({
             "accepted": event.device, "rollout": summary.rollout, "by": event.by,
             "role": event.role or None, "why": event.why, "held": progress.why,
-            "running": running,
+            "control": event.control, "running": running,
         })  # fmt: skip
         return
     output.line(f"  {event.device} was held: {in_short(progress.why)}")

@@ -131,8 +131,8 @@ def _is_sound(name: str, value: object) -> bool:
     """Requests hold text, and what somebody signed."""
     if name == "proof":
         return isinstance(value, dict)
-    if name == "version" and type(value) is int:  # of a policy
-        return True
+    if (name == "version" and type(value) is int) or (name == "control" and type(value) is bool):
+        return True  # of a policy; of an acceptance
     if not isinstance(value, str):
         return False
     value.encode()  # raises ValueError for half a character: the journal could not hold it

@@ -62,6 +62,7 @@ class Cohorts:
         self._states: dict[str, frozenset[DeviceState]] = {}  # in which controls count, by name
         self._asked: dict[str, int] = {}
         self._refusals: dict[str, str] = {}
+        self._vouched: set[str] = set()
         self.regrouped: set[str] = set()
         """Devices that are compared otherwise than when somebody emptied it."""
 
@@ -106,6 +107,10 @@ class Cohorts:
             for cryostat, names in by_cryostat.items()
             for i, (contract, members) in enumerate(groups(names, self._plan.devices).items())
         ]
+
+    def vouch(self, device: str, *, is_control: bool) -> None:
+        """A person accepted `device`; others are compared with it only if they say so."""
+        (self._vouched.add if is_control else self._vouched.discard)(device)
 
     def reopen(self, device: str, trial: int) -> None:
         """A device comes back alone, after its wave began: a new baseline, at trial `trial`."""
@@ -183,7 +188,9 @@ class Cohorts:
             return self._turn[name] > turn and device.state in UNTOUCHED and not device.sent
 
         def steady(name: str) -> bool:
-            return self._devices[name].state in STEADY
+            device = self._devices[name]
+            proven = not device.accepted or name in self._vouched
+            return device.state in STEADY and proven
 
         near = [
             n

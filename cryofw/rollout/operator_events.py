@@ -17,7 +17,7 @@ class DeviceAccepted(Event):
 
     It is confirmed by the usual fresh read, unless it is no longer held, or its verdict has become
     Failed: then nothing follows. `role` is what a policy let them do it as, and `proof` what they
-    signed; empty without one.
+    signed; empty without one. `control` says that others may be compared with it.
     """
 
     kind = "device-accepted"
@@ -26,3 +26,4 @@ class DeviceAccepted(Event):
     why: str
     role: str = ""
     proof: Mapping[str, object] = field(default_factory=dict)
+    control: bool = False

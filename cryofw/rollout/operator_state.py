@@ -39,6 +39,7 @@ class OperatorHandlers(Handlers):
         if progress is None or why_not_acceptable(progress):
             return
         progress.accepted = event.by
+        self.cohorts.vouch(event.device, is_control=event.control)
         progress.why = f"accepted by {event.by}: {event.why}"
 
     def _on_device_adopted(self, event: lab.DeviceAdopted) -> None:

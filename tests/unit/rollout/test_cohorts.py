@@ -13,6 +13,7 @@ from cryofw.health import Heartbeat, StreamKind
 from cryofw.rollout import CheckDevice, Ending, Rollout, Step, TestImage, UploadImage
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout.operator_events import DeviceAccepted
 from cryofw.rollout.progress import RESET_USER
 from tests.unit.rollout.measured_lab import (
     EVIDENCE,
@@ -114,6 +115,23 @@ def test_the_controls_of_a_wave(waves: Waves, expected: dict[str, tuple[str, ...
     lab = through(measured_plan(fleet=waves), seed=2)
     assert controls(lab) == expected
     assert lab.rollout.state.ended is Ending.CONFIRMED
+
+
+@pytest.mark.parametrize(("is_control", "expected"), [(False, ("a2",)), (True, ("a1", "a2"))])
+def test_whom_a_person_accepted_is_a_control_if_they_say_so(
+    is_control: bool, expected: tuple[str, ...]
+) -> None:
+    """Its evidence decided nothing: compared with it, the others would be as odd as it is."""
+    lab = measured(measured_plan(fleet=(("a1",), ("a2",), ("a3", "a4"))))
+    lab.until(e.TestBooted, "a1")
+    lab.run(30)
+    lab.tell(e.VerdictReached("a1", "inconclusive", "too noisy", {}, lab.now_s))
+    lab.tell(DeviceAccepted("a1", "carol", "seen on the analyser", control=is_control))
+    lab.run(40_000)
+
+    assert lab.rollout.state.ended is Ending.CONFIRMED
+    assert lab.rollout.state.devices["a1"].accepted == "carol"
+    assert controls(lab)["a3"] == expected
 
 
 def test_stages_behind_are_controls_of_those_before() -> None:
