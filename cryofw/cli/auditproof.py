@@ -162,15 +162,16 @@ def _render(output: Output, claim: DeviceClaim) -> None:
     output.line(f"  state      {claim.state}, since {claim.seen.t}")
     if claim.attested is not None:
         output.line(f"  attested   {claim.attested.t}, as the newest of {head.size} records")
-    output.line(f"  journal    {printable(head.origin)}, {head.short}")
+    output.hanging("  journal    ", f"{printable(head.origin)}, {head.short}", 13)
     output.line(f"  signed by  {', '.join(claim.signers)}")
     if claim.witnesses:
         output.line(f"  witnesses  {', '.join(claim.witnesses)}")
     output.line()
     for line in tell(claim.records, Filter()):
-        output.line(f"  {line.day} {line.time}  {line.n:>5}  {line.who}: {line.text}")
+        head = f"  {line.day} {line.time}  {line.n:>5}  "
+        output.hanging(head, f"{line.who}: {line.text}", len(head))
         for reason in line.reasons:
-            output.line(output.style(f"{'':30}{reason}", "dim"))
+            output.hanging(f"{'':30}", reason, 30, "dim")
     if claim.attested is None:
         note = f"that nothing followed on record {claim.seen.n}; a proof with an attestation does"
         output.status(Status.WARNING, "not proven", note)

@@ -98,6 +98,7 @@ def _require(what: str, name: str, known: Iterable[str]) -> None:
 
 def _tell(output: Output, line: StoryLine) -> None:
     rollout = f"{line.rollout}  " if line.rollout else ""
-    output.line(f"{line.time}  {line.n:>5}  {rollout}{line.who}: {line.text}")
+    head = f"{line.time}  {line.n:>5}  "
+    output.hanging(head, f"{rollout}{line.who}: {line.text}", len(head))
     for reason in line.reasons:
-        output.line(output.style(f"{'':17}{reason}", "dim"))
+        output.hanging(f"{'':17}", reason, 17, "dim")

@@ -187,7 +187,7 @@ def _render_chain(output: Output, report: AuditReport) -> None:
     before = report.continues
     while before is not None:
         note = f"{before.records} records, {before.first_time} to {before.last_time}"
-        output.line(f"  continues  {before.origin}: {note}, verified")
+        output.hanging("  continues  ", f"{before.origin}: {note}, verified", 13)
         report, before = before, before.continues
     if report.absent:
         note = f"{report.absent} is not here; only how it ended is known"

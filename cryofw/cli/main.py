@@ -100,12 +100,12 @@ def _report(what: str, why: str, hint: str, label: str = "error") -> None:
 
     output = Output(sys.stderr)
     head = output.style(f"{label}:", "red" if label == "error" else "yellow", bold=True)
-    lines = [f"{head} {_printable(what)}"]
+    output.hanging(f"{head} ", _printable(what), len(label) + 2)
     # A device may have worded it: nothing of it may steer the reader's terminal.
-    lines += [f"  {_printable(line)}" for line in why.splitlines()]
+    for line in why.splitlines():
+        output.hanging("  ", _printable(line), 2)
     if hint:
-        lines.append(f"{output.style('hint:', 'cyan')} {_printable(hint)}")
-    output.line("\n".join(lines))
+        output.hanging(f"{output.style('hint:', 'cyan')} ", _printable(hint), 6)
 
 
 def _printable(text: str) -> str:

@@ -8,10 +8,11 @@ watches a terminal, so that FORCE_COLOR in a CI job never brings cursor codes in
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
-import textwrap
 from enum import Enum
+from itertools import zip_longest
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _NARROW = 24
 """Columns below which a text is not folded: it would be harder to read than what wraps."""
+
+_COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
+_WORD = re.compile(r"\s*(?:`[^`]+`|\S)+")
+"""With the spaces before it; a command in backticks is one, because people paste it."""
 
 _COLOURS = {
     "red": "31",
@@ -82,25 +87,23 @@ class Output:
         self._stream.write(data + "\n")
         self._stream.flush()
 
-    def hanging(self, head: str, text: str, column: int) -> None:
+    def hanging(self, head: str, text: str, column: int, colour: str = "") -> None:
         """Print `text` behind `head`; what a terminal has no room for goes on at `column`.
 
         Args:
             head: what stands before the text, with its spaces; may hold colour codes.
             column: how wide the head is as people see it.
+            colour: of the text, if it has one.
         """
         room = None if self.width is None else self.width - column
-        if room is None or len(text) <= room or room < _NARROW:
-            self.line(f"{head}{text}".rstrip())
-            return
-        first, *more = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
-        self.line(f"{head}{first}")
-        for part in more:
-            self.line(f"{'':{column}}{part}")
+        lines = [text] if room is None or room < _NARROW else _folded(text, room)
+        for line in lines:
+            self.line(f"{head}{self.style(line, colour) if colour else line}".rstrip())
+            head = " " * column
 
     def status(self, status: Status, word: str, text: str = "") -> None:
         """Print symbol, word and text, as in `✓ verified  fw.bin`."""
-        self.line(f"{self.mark(status, word)}  {text}".rstrip())
+        self.hanging(f"{self.mark(status, word)}  ", text, len(word) + 4)
 
     def mark(self, status: Status, word: str) -> str:
         """Return symbol and word of a state, coloured where that is shown."""
@@ -108,12 +111,21 @@ class Output:
         return self.style(f"{symbol} {word}", status.colour)
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print left-aligned columns; cells must be free of colour codes, except the last."""
+        """Print left-aligned columns; a terminal that is too narrow gets cells of several lines.
+
+        No word is broken: one that has no room wraps as the terminal does it, and is still copied
+        as one. Cells must be free of colour codes, except the last.
+        """
         body = [list(row) for row in rows]
-        widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
+        columns = list(zip(header, *body, strict=True))
+        widths = [max(map(_seen, column)) for column in columns]
+        if self.width is not None:
+            widths = _narrowed(widths, columns, self.width)
         self.line(self.style(_columns(header, widths), "dim"))
         for row in body:
-            self.line(_columns(row, widths))
+            cells = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+            for line in zip_longest(*cells, fillvalue=""):
+                self.line(_columns(line, widths))
 
     def json(self, value: object) -> None:
         """Print one JSON document on one line, keys in the given order.
@@ -126,6 +138,37 @@ class Output:
         if not text.isprintable():
             text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
         self.line(text)
+
+
+def _seen(text: str) -> int:
+    """How many columns a text takes, without its colour codes."""
+    return len(_COLOUR_CODE.sub("", text))
+
+
+def _folded(text: str, room: int) -> list[str]:
+    """Lines of at most `room` columns, at least one; longer only where a single word is."""
+    lines = [""]
+    for word in _WORD.findall(text):
+        if lines[-1] and _seen(lines[-1]) + _seen(word) > room:
+            lines.append(word.lstrip())
+        else:
+            lines[-1] += word
+    return lines
+
+
+def _narrowed(widths: list[int], columns: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Widths that fit into `room`, the widest columns made narrower; as they were if none do."""
+    least = [
+        max((_seen(word.lstrip()) for cell in column for word in _WORD.findall(cell)), default=0)
+        for column in columns
+    ]
+    fitting = list(widths)
+    while sum(fitting) + 2 * (len(fitting) - 1) > room:
+        wide = [at for at, width in enumerate(fitting) if width > least[at]]
+        if not wide:
+            return widths
+        fitting[max(wide, key=fitting.__getitem__)] -= 1
+    return fitting
 
 
 def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:

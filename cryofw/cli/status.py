@@ -59,7 +59,7 @@ def status(rollout: str | None, show_all: bool, device: str, state: Path, as_jso
         return
     stage = folded.stage.name if folded.stage else "not begun"
     output.line(f"{summary.rollout}  {summary.version} by {summary.by}, since {summary.started}")
-    output.line(f"  {summary.word}, stage {stage}, latest record {summary.latest}")
+    output.hanging("  ", f"{summary.word}, stage {stage}, latest record {summary.latest}", 2)
     if summary.ended is None:
         holder = home.holder
         output.line(f"  {holder}" if holder else "  no process runs it: `cryofw resume` goes on")
@@ -112,7 +112,7 @@ def inventory(
         output.json(rows)
         return
     header = ["cryostat", "device", "runs", "hash", "since", "state"] + (["read now"] * read)
-    header += ["hw", "note"] if any(row["hw"] or row["note"] for row in rows) else []
+    header += [key for key in ("hw", "note") if any(row[key] for row in rows)]
     output.table(header, [[str(row.get(key) or "-") for key in header] for row in rows])
 
 

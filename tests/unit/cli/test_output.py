@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 
@@ -115,3 +116,41 @@ def test_a_terminal_too_narrow_to_fold_gets_the_line_as_it_is(
     stream = Stream(tty=True)
     Output(stream, {}).hanging("a head of some width  ", "and a text behind it", 22)
     assert stream.text == "a head of some width  and a text behind it\n"
+
+
+def test_a_command_in_backticks_is_never_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People paste it, and half a command is another command."""
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Stream(tty=True)
+
+    Output(stream, {}).hanging("hint: ", "then run `cryofw release sign` on this", 6)
+
+    assert stream.text == "hint: then run `cryofw release sign` on\n      this\n"
+
+
+def test_a_table_folds_its_widest_cells_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "28")
+    stream = Stream(tty=True)
+    output = Output(stream, {})
+    state = f"{output.mark(Status.OK, 'confirmed')}  0 of 361 beats missed"
+
+    output.table(["device", "state and why"], [["c1-a", state], ["c1-b", "pending"]])
+
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", stream.text)
+    assert plain == (
+        "device  state and why\n"
+        "c1-a    ✓ confirmed  0 of\n"
+        "        361 beats missed\n"
+        "c1-b    pending\n"
+    )
+
+
+def test_a_table_breaks_no_word_that_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "28")
+    stream = Stream(tty=True)
+
+    Output(stream, {"NO_COLOR": "1"}).table(
+        ["name", "hash"], [["a b", "5a579b19eee142a7eb7a1a2102fd0ede"]]
+    )
+
+    assert stream.text == "name  hash\na b   5a579b19eee142a7eb7a1a2102fd0ede\n"
