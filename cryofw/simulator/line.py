@@ -50,6 +50,11 @@ class Line:
         key: makes the faults reproducible.
         now_s, call_later: the lab's time.
         deliver: takes what arrives at the host.
+
+    Attributes:
+        byte_s: seconds that a byte takes.
+        unplugged_until_s: the cable is out until then.
+        struck: how often a fault has acted.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Line:
     ) -> None:
         self.byte_s = 0.0
         self.unplugged_until_s = 0.0
+        self.struck = 0
         self._key = key
         self._now_s = now_s
         self._call_later = call_later
@@ -134,6 +140,7 @@ class Line:
             if isinstance(fault, kind) and (
                 isinstance(fault, FillBuffers) or self._draw() < fault.share
             ):
+                self.struck += 1
                 return fault
         return None
 
