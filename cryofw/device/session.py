@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from cryofw.smp import BadFrame, ClientConnection, Framing, Response
-from cryofw.transport import StreamLost
+from cryofw.transport import DirectWriter, EventStream, StreamLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # A damaged frame was most likely our answer: it is not worth the whole timeout any more.
 DAMAGE_GRACE_S = 0.5
+# Stands for the sequence number of a packet that has left in part.
+_BEGUN = -1
 
 
 class Burst(Protocol):
@@ -59,9 +61,16 @@ class Session:
         self._waiting: dict[int, asyncio.Future[Response]] = {}
         self._deadlines: dict[int, asyncio.Timeout] = {}
         self._burst: Burst | None = None
+        self._direct = stream if isinstance(stream, DirectWriter) else None
+        self._backlog: dict[int, bytes] = {}
+        self._flushing: asyncio.Task[None] | None = None
         self._lost: StreamLost | None = None
         self.next_seq = first_seq % 256
-        self._pump = asyncio.create_task(self._read())
+        self._pump: asyncio.Task[None] | None = None
+        if isinstance(stream, EventStream):
+            stream.listen(self._receive, self._end)
+        else:
+            self._pump = asyncio.create_task(self._read(stream))
 
     @property
     def lost(self) -> bool:
@@ -85,13 +94,13 @@ class Session:
         try:
             async with asyncio.timeout(timeout_s) as deadline:
                 self._deadlines[seq] = deadline
-                await self._stream.write(wire)
+                if self._direct is None:
+                    await self._stream.write(wire)
+                else:
+                    self._write_soon(seq, wire)
                 return await answer
-        except TimeoutError:
-            self._connection.discard_half()
-            raise
         finally:
-            self._connection.forget(seq)
+            self.forget(seq)
             self._waiting.pop(seq, None)
             self._deadlines.pop(seq, None)
 
@@ -105,8 +114,8 @@ class Session:
         self.next_seq = (seq + 1) % 256
         return seq, wire
 
-    async def post(self, seq: int, wire: bytes, request: Request) -> None:
-        """Send a prepared packet; its answer goes to the burst.
+    def post(self, seq: int, wire: bytes, request: Request) -> None:
+        """Send a prepared packet without waiting; its answer goes to the burst.
 
         Raises:
             StreamLost: the line broke; the packet may have arrived.
@@ -114,31 +123,62 @@ class Session:
         if self._lost is not None:
             raise self._lost
         self._connection.sent(seq, wire, request)
-        await self._stream.write(wire)
+        self._write_soon(seq, wire)
 
     def forget(self, seq: int) -> None:
-        """Give up a posted packet: a late answer to it is stale."""
-        self._connection.forget(seq)
-        self._connection.discard_half()
+        """Give up a packet: if it has not left it never will, and a late answer to it is stale."""
+        if self._connection.forget(seq):
+            self._backlog.pop(seq, None)
+            self._connection.discard_half()
 
-    async def close(self) -> None:
-        """Stop reading and give the stream back."""
-        self._pump.cancel()
-        try:
-            await asyncio.wait({self._pump})
-        finally:
-            await self._stream.close()
+    def _write_soon(self, seq: int, wire: bytes) -> None:
+        """Write now what the stream takes, and the rest in order when it takes more."""
+        if self._direct is not None and self._flushing is None:
+            taken = self._direct.write_now(wire)
+            if taken == len(wire):
+                return
+            if taken:
+                seq, wire = _BEGUN, wire[taken:]
+        self._backlog[seq] = wire
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
 
-    async def _read(self) -> None:
+    async def _flush(self) -> None:
         try:
-            while data := await self._stream.read():
-                for event in self._connection.receive_data(data):
-                    self._take(event)
-            self._fail(StreamLost("The line is lost", why="the other side closed it"))
+            while self._backlog:
+                # What has begun is sent to its end: half a line would swallow the next packet.
+                await self._stream.write(self._backlog.pop(next(iter(self._backlog))))
         except StreamLost as error:
             self._fail(error)
         finally:
+            self._flushing = None
+
+    async def close(self) -> None:
+        """Stop reading and give the stream back."""
+        tasks = {task for task in (self._pump, self._flushing) if task is not None}
+        for task in tasks:
+            task.cancel()
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:
             self._fail(StreamLost("The session is over", why="it was closed"))
+            await self._stream.close()
+
+    async def _read(self, stream: ByteStream) -> None:
+        try:
+            while data := await stream.read():
+                self._receive(data)
+            self._end(None)
+        except StreamLost as error:
+            self._end(error)
+
+    def _receive(self, data: bytes) -> None:
+        for event in self._connection.receive_data(data):
+            self._take(event)
+
+    def _end(self, error: StreamLost | None) -> None:
+        self._fail(error or StreamLost("The line is lost", why="the other side closed it"))
 
     def _take(self, event: ClientEvent) -> None:
         if isinstance(event, Response):

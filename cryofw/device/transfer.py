@@ -82,6 +82,7 @@ class Transfer:
         self._wire_s = link.wire_s(flow.plan.max_packet)
         self._silences = 0
         self._pause_s = 0.0
+        self._quiets = link.quiets
         self._requests = 0
         self._furthest = flow.off
         self._repeats = 0
@@ -99,15 +100,16 @@ class Transfer:
         """
         slots = self._link.slots
         session = self._session = await self._link.session_for(connection)
-        quiets = self._link.quiets
         session.join(self)
-        slots.on_free = self._wake_up
+        self._quiets = self._link.quiets
+        slots.on_free = self._pour
         try:
             while not self._flow.done:
-                if quiets != self._link.quiets:
-                    raise PlaceLost("the device may have been reset", why="the line was silenced")
-                await self._send(session)
+                self._pour()
                 await self._change()
+                if self._pause_s and not self._under_way:
+                    await self._clock.sleep(self._pause_s)
+                    self._pause_s = 0.0
         except StreamLost as error:
             await self._link.line.drop(session)
             raise self._link.line.broken(error) from error
@@ -136,9 +138,11 @@ class Transfer:
             self._take(packet, answer)
         except (MessageError, PlaceLost, UploadStalled) as error:
             self._error = error
+        self._link.slots.capacity = self._flow.window
         self._forget_before(packet.number)
         self._link.slots.give()
-        self._wake_up()
+        if self._error is not None or self._flow.done or self._pause_s:
+            self._wake_up()
 
     def damaged(self) -> None:
         """See `Burst.damaged`."""
@@ -166,16 +170,22 @@ class Transfer:
 
     # sending
 
-    async def _send(self, session: Session) -> None:
+    def _pour(self) -> None:
         """Send what may go now, and have the next packet ready."""
-        slots, flow = self._link.slots, self._flow
-        if self._pause_s:
-            if self._under_way:
-                return
-            pause_s, self._pause_s = self._pause_s, 0.0
-            await self._clock.sleep(pause_s)
-        slots.capacity = flow.window
-        while self._error is None and (off := flow.next_off) is not None:
+        session = self._session
+        if session is None or self._error is not None or self._pause_s:
+            return
+        try:
+            self._send(session)
+        except (MessageError, PlaceLost, StreamLost) as error:
+            self._error = error
+            self._wake_up()
+
+    def _send(self, session: Session) -> None:
+        flow, slots = self._flow, self._link.slots
+        if self._quiets != self._link.quiets:
+            raise PlaceLost("the device may have been reset", why="the line was silenced")
+        while (off := flow.next_off) is not None:
             if self._ready is None or self._ready[0] != off:
                 self._ready = off, *session.prepare(self._encoder(off))
             if not flow.may_send or not slots.try_take():
@@ -184,9 +194,9 @@ class Transfer:
             assert packet is not None
             _, seq, wire = self._ready
             self._ready = None
-            await self._post(session, packet, seq, wire)
+            self._post(session, packet, seq, wire)
 
-    async def _post(self, session: Session, packet: UploadPacket, seq: int, wire: bytes) -> None:
+    def _post(self, session: Session, packet: UploadPacket, seq: int, wire: bytes) -> None:
         if not self._under_way:
             self._expect_answer(self._wait_s())
         self._under_way[seq] = packet, self._loop.time()
@@ -194,7 +204,7 @@ class Transfer:
         if packet.off < self._furthest:
             self._repeats += 1
         self._furthest = max(self._furthest, packet.end)
-        await session.post(seq, wire, _CHUNK)
+        session.post(seq, wire, _CHUNK)
 
     def _encoder(self, off: int) -> Callable[[int], bytes]:
         return lambda seq: self._flow.plan.encode_chunk(off, seq=seq)

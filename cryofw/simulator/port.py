@@ -39,9 +39,14 @@ class SimulatedPort:
 
     async def write(self, data: bytes) -> None:
         """See `ByteStream.write`."""
+        self.write_now(data)
+        await asyncio.sleep(0)
+
+    def write_now(self, data: bytes) -> int:
+        """See `DirectWriter.write_now`."""
         self._check()
         self._send(data)
-        await asyncio.sleep(0)
+        return len(data)
 
     async def close(self) -> None:
         """See `ByteStream.close`."""

@@ -152,10 +152,15 @@ class ClientConnection:
         """
         return self._outstanding[seq].wire
 
-    def forget(self, seq: int) -> None:
-        """Give up on a request: a late answer to it comes out as a `StaleResponse`."""
-        if self._outstanding.pop(seq, None):
-            self._past[seq] = StaleReason.FORGOTTEN
+    def forget(self, seq: int) -> bool:
+        """Give up on a request: a late answer to it comes out as a `StaleResponse`.
+
+        Returns whether it was outstanding.
+        """
+        if self._outstanding.pop(seq, None) is None:
+            return False
+        self._past[seq] = StaleReason.FORGOTTEN
+        return True
 
     def discard_half(self) -> None:
         """Drop what has half arrived on a raw line: its rest would have come by now.

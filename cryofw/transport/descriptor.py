@@ -45,6 +45,8 @@ class DescriptorStream:
         self._on_close = on_close
         self._stall_s = stall_s
         self._inbox = Inbox()
+        self._listener: tuple[Callable[[bytes], None], Callable[[StreamLost | None], None]]
+        self._listener = self._inbox.put, self._inbox.end
         self._watched: asyncio.AbstractEventLoop | None = None
         self._writing: set[asyncio.Future[None]] = set()
 
@@ -70,6 +72,24 @@ class DescriptorStream:
                     return
             except OSError as error:
                 raise self._lost(error) from error
+
+    def listen(
+        self, receive: Callable[[bytes], None], end: Callable[[StreamLost | None], None]
+    ) -> None:
+        """See `EventStream.listen`."""
+        self._listener = receive, end
+        if self._watched is None:
+            self._watched = asyncio.get_running_loop()
+            self._watched.add_reader(self._open_descriptor(), self._receive)
+
+    def write_now(self, data: bytes) -> int:
+        """See `DirectWriter.write_now`."""
+        try:
+            return os.write(self._open_descriptor(), data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self._lost(error) from error
 
     async def set_lines(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         """See `ControlLines.set_lines`; both change in one system call."""
@@ -108,19 +128,20 @@ class DescriptorStream:
     def _receive(self) -> None:
         """Runs when the loop finds bytes, or the end of the line."""
         assert self._descriptor is not None
+        receive, end = self._listener
         try:
             data = os.read(self._descriptor, _READ_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
             self._unwatch()
-            self._inbox.end(self._lost(error))
+            end(self._lost(error))
             return
         if not data:
             self._unwatch()
-            self._inbox.end()
+            end(None)
             return
-        self._inbox.put(data)
+        receive(data)
         if self._inbox.full:
             self._unwatch()
 

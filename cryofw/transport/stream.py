@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from cryofw.errors import BadInput, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class PortUnavailable(Unreachable):
@@ -52,6 +55,36 @@ class ByteStream(Protocol):
 
     async def close(self) -> None:
         """Give the port back; may be called twice; never raises."""
+
+
+@runtime_checkable
+class DirectWriter(Protocol):
+    """What a stream has besides if it can be written to without a task."""
+
+    def write_now(self, data: bytes) -> int:
+        """Hand over what the line takes at once; return how many bytes, perhaps 0.
+
+        Not while a `write` is under way.
+
+        Raises:
+            StreamLost: the line broke, or the stream was closed on this side.
+        """
+
+
+@runtime_checkable
+class EventStream(Protocol):
+    """What a stream has besides if it can be listened to without a task."""
+
+    def listen(
+        self, receive: Callable[[bytes], None], end: Callable[[StreamLost | None], None]
+    ) -> None:
+        """Call `receive` with what comes from now on, instead of `read`.
+
+        Args:
+            receive: gets the bytes, from the event loop; must not raise.
+            end: called once when the line breaks, or with None when the peer has closed; not after
+                a `close` on this side.
+        """
 
 
 @runtime_checkable
