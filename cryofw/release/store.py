@@ -6,9 +6,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cryofw.errors import VerificationFailed
-from cryofw.image import ImageRejected
+from cryofw.image import ImageError, ImageRejected
 from cryofw.release.firmware import Firmware, admit
-from cryofw.release.recognition import RecognisedImage, describe_foreign
+from cryofw.release.recognition import RecognisedImage, describe_foreign, recognise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -99,12 +99,33 @@ class ImageStore:
         return data if hashlib.sha256(data).hexdigest() == wanted else None
 
     def known(self, hashes: Sequence[str]) -> dict[str, Firmware]:
-        """Those of `hashes` that are at hand as a way back, described."""
-        return {
-            image_hash: self._describe(image_hash)
-            for image_hash in hashes
-            if image_hash and self._storage.exists(_name(image_hash))
-        }
+        """Those of `hashes` that are at hand as a way back, described.
+
+        One for which nobody vouches, because its key left the keyring, is not at hand.
+
+        Raises:
+            VerificationFailed: a file is damaged, or forged in the name of a key of ours.
+        """
+        found = {}
+        for image_hash in hashes:
+            if not image_hash or not self._storage.exists(_name(image_hash)):
+                continue
+            try:
+                found[image_hash] = self._describe(image_hash)
+            except VerificationFailed:
+                if not self._is_a_strangers(image_hash):
+                    raise
+        return found
+
+    def _is_a_strangers(self, image_hash: str) -> bool:
+        """It is whole and what its name says; only the key behind it is none of ours."""
+        if image_hash in self._adopted():
+            return False  # it is not the file that a person named
+        try:
+            found = recognise(self._storage.read(_name(image_hash)), self._keys)
+        except ImageError:
+            return False
+        return not found.is_verified and found.firmware.hash == image_hash
 
     def find(self, image_hash: str) -> Firmware | None:
         """An image as a way back, described; None if it is not here, or nobody vouches for it."""

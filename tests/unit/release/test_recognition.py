@@ -114,3 +114,23 @@ def test_an_adopted_image_is_a_way_back_only(foreign: bytes, ours: PublicKey) ->
     storage.write_atomic(f"images/{image}.bin", foreign + b"\0")
     with pytest.raises(VerificationFailed):
         ImageStore(storage, [ours], lambda: adopted).load_way_back(image)
+
+
+def test_an_image_whose_key_left_the_keyring_is_no_way_back(
+    image_keys: Keys, ours: PublicKey
+) -> None:
+    """Then there is none, as the plan will say; a damaged file is another matter."""
+    data = signed(image_keys, Algorithm.ED25519)
+    storage = MemoryStorage()
+    image = ImageStore(storage, [ours]).add(data).hash
+    other = image_keys[Algorithm.ECDSA_P256][0]
+    assert ImageStore(storage, [ours]).known([image]).keys() == {image}
+    assert ImageStore(storage, [other]).known([image]) == {}
+
+    (name,) = storage.list("images/")
+    storage.write_atomic(name, data[:-1] + bytes([data[-1] ^ 1]))  # its signature
+    with pytest.raises(VerificationFailed):
+        ImageStore(storage, [ours]).known([image])
+    storage.write_atomic(name, signed(image_keys, Algorithm.ECDSA_P256, counter=5))
+    with pytest.raises(VerificationFailed):
+        ImageStore(storage, [ours]).known([image])
