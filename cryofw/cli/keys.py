@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.keychoice import new_passphrase
-from cryofw.cli.newkey import add_key, add_token_key, check_name, default_algorithm
-from cryofw.cli.options import json_option, keyring_option, passphrase_option
+from cryofw.cli.newkey import add_key, add_public_key, add_token_key, check_name, default_algorithm
+from cryofw.cli.options import PATH, json_option, keyring_option, passphrase_option
 from cryofw.cli.output import Output, Status
 from cryofw.errors import UsageError
 from cryofw.image import Algorithm
@@ -25,7 +25,7 @@ def keys() -> None:
     """Generate and list signing keys; the keyring (keys.yaml) names them."""
 
 
-@keys.command("generate")
+@keys.command("generate", short_help="Make a key pair, and enter it.")
 @click.argument("name")
 @click.option(
     "--purpose",
@@ -72,9 +72,12 @@ def generate(
     output.line(f"  entered into {keyring}; keep {private} secret")
 
 
-@keys.command("add")
+@keys.command("add", short_help="Enter a key that was made elsewhere.")
 @click.argument("name")
-@click.option("--uri", required=True, help="Where the private half is: pkcs11:token=...;object=...")
+@click.option("--uri", help="Where the private half is: pkcs11:token=...;object=...")
+@click.option(
+    "--public", type=PATH, metavar="FILE", help="The public half (PEM) of somebody else's key."
+)
 @click.option(
     "--purpose",
     type=click.Choice([str(purpose) for purpose in Purpose]),
@@ -83,20 +86,31 @@ def generate(
 )
 @keyring_option
 @json_option
-def add(name: str, uri: str, purpose: str, keyring: Path, as_json: bool) -> None:
-    """Enter a key that lies in a PKCS#11 token into the keyring, as NAME.
+def add(
+    name: str, uri: str | None, public: Path | None, purpose: str, keyring: Path, as_json: bool
+) -> None:
+    """Enter a key that was made elsewhere into the keyring, as NAME.
 
-    The public half is read from the token, without a PIN, and kept in keys/NAME.pub.pem. The
-    private half stays where it is; when it signs, its PIN comes from the URI's pin-source, from
-    CRYOFW_PIN_NAME or CRYOFW_PIN, or from a prompt. It is tried once.
+    With --uri one that lies in a PKCS#11 token. The public half is read from it, without a PIN,
+    and kept in keys/NAME.pub.pem. The private half stays where it is; when it signs, its PIN
+    comes from the URI's pin-source, from CRYOFW_PIN_NAME or CRYOFW_PIN, or from a prompt. It is
+    tried once.
+
+    With --public the key of somebody else, such as a root holder or a witness: it verifies here,
+    and signs where its private half is.
     """
-    if not uri.startswith("pkcs11:"):
+    if (uri is None) == (public is None):
+        raise UsageError("where is the key?", hint="--uri pkcs11:..., or --public FILE")
+    if public is not None:
+        entry = add_public_key(keyring, name, Purpose(purpose), public)
+    elif uri is not None and uri.startswith("pkcs11:"):
+        entry = add_token_key(keyring, name, Purpose(purpose), uri)
+    else:
         raise UsageError(
             f"cannot read the public half of {uri}",
             why="only pkcs11: keys show it",
             hint="write the entry with `public:` into the keyring yourself; keys.example shows it",
         )
-    entry = add_token_key(keyring, name, Purpose(purpose), uri)
     output = Output()
     if as_json:
         output.json(_as_json(entry))
@@ -106,7 +120,7 @@ def add(name: str, uri: str, purpose: str, keyring: Path, as_json: bool) -> None
     output.line(f"  entered into {keyring}; its public half is keys/{name}.pub.pem")
 
 
-@keys.command("list")
+@keys.command("list", short_help="List the keys of the keyring.")
 @keyring_option
 @json_option
 def list_keys(keyring: Path, as_json: bool) -> None:

@@ -15,11 +15,13 @@ from cryofw.keys import (
     generate_key,
     parse_keyring,
     public_half,
+    read_public_key,
     token_public_key,
     with_entry,
 )
 
 if TYPE_CHECKING:
+    from cryofw.image import PublicKey
     from cryofw.keys import KeyEntry
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -79,16 +81,38 @@ def add_token_key(keyring: Path, name: str, purpose: Purpose, uri: str) -> KeyEn
         KeyServiceUnreachable: the token does not answer.
     """
     check_name(name)
+    public = token_public_key(uri, keyring.resolve().parent)
+    return _enter(keyring, name, purpose, uri, public)
+
+
+def add_public_key(keyring: Path, name: str, purpose: Purpose, public: Path) -> KeyEntry:
+    """Enter the public half of a key that somebody else holds; it is kept in `keys/`.
+
+    Raises:
+        UsageError: as `check_name`.
+        KeyringError: the keyring has mistakes, or has the name already.
+        KeyFileError: the file is no public key, or another one is kept under this name.
+    """
+    check_name(name)
+    return _enter(keyring, name, purpose, f"file:keys/{name}.pem", read_public_key(public))
+
+
+def _enter(keyring: Path, name: str, purpose: Purpose, uri: str, public: PublicKey) -> KeyEntry:
+    """Both the file of the public half and the entry, or neither."""
     target = keyring.resolve()
     text = target.read_text("utf-8") if target.exists() else None
-    public = token_public_key(uri, target.parent)
     path = Path("keys", f"{name}.pub.pem")
-    changed = with_entry(keyring, text, name, uri, purpose, public.algorithm, str(path))
-    create_file(target.parent / path, public.pem, 0o644)
+    where = None if uri.startswith("file:") else str(path)
+    changed = with_entry(keyring, text, name, uri, purpose, public.algorithm, where)
+    kept = target.parent / path
+    here = kept.is_file() and read_public_key(kept).pem == public.pem
+    if not here:
+        create_file(kept, public.pem, 0o644)
     try:
         ring = parse_keyring(changed.encode(), target)
         write_file(target, changed.encode(), force=text is not None)
     except CryofwError:
-        (target.parent / path).unlink(missing_ok=True)
+        if not here:
+            kept.unlink(missing_ok=True)
         raise
     return ring.entry(name)

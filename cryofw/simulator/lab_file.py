@@ -129,7 +129,9 @@ def read_description(path: Path) -> tuple[LabSpec, tuple[PublicKey, ...]]:
         return spec, tuple(PublicKey.from_pem(pem.encode()) for pem in fields["keys"])
     except FileNotFoundError as error:
         raise BadInput(
-            "there is no simulated lab", why=str(path), hint="create the lab first"
+            "there is no simulated lab",
+            why=str(path),
+            hint="`cryofw sim create --factory IMAGE` makes one",
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cryofw.cli.main import run
+from cryofw.errors import CryofwError
 from cryofw.image import Algorithm
 from cryofw.keys import Purpose, load_keyring, no_passphrase
 
@@ -99,3 +100,37 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_default(
     monkeypatch.setenv("CRYOFW_KEYRING", "from-environment/keys.yaml")
     assert told() == ["from-environment"]
     assert told("--keyring", "from-flag/keys.yaml") == ["from-flag"]
+
+
+def test_a_colleagues_public_half_is_entered_and_signs_nothing_here(
+    lab: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = tmp_path / "away" / "keys.yaml"
+    away.parent.mkdir()
+    made = ["keys", "generate", "bart", "--purpose=release", "--no-passphrase"]
+    assert run([*made, f"--keyring={away}"]) == 0
+    public = away.parent / "keys" / "bart.pub.pem"
+    add = ["keys", "add", "bart", "--purpose=release"]
+
+    assert run([*add, f"--public={public}"]) == 0
+
+    ring = load_keyring(lab / "keys.yaml")
+    assert ring.entry("bart").public_key == load_keyring(away).entry("bart").public_key
+    with pytest.raises(CryofwError, match="cannot read the private key"):
+        ring.signer("bart", Purpose.RELEASE, no_passphrase)
+    assert run([*add, f"--public={public}"]) == 3  # it has the name already
+    assert run(add) == 2
+    assert run([*add, "--uri=x", f"--public={public}"]) == 2
+    assert "--public FILE" in capsys.readouterr().err
+
+
+def test_another_public_half_of_the_same_name_is_not_overwritten(lab: Path, tmp_path: Path) -> None:
+    kept = lab / "keys" / "eve.pub.pem"
+    kept.write_bytes((lab / "keys" / "journal.pub.pem").read_bytes())
+    before = (lab / "keys.yaml").read_bytes()
+    other = lab / "keys" / "release.pub.pem"
+
+    assert run(["keys", "add", "eve", "--purpose=release", f"--public={other}"]) != 0
+
+    assert (lab / "keys.yaml").read_bytes() == before
+    assert kept.read_bytes() == (lab / "keys" / "journal.pub.pem").read_bytes()
