@@ -80,14 +80,23 @@ def _require_open(state: RolloutState, events: Sequence[Event]) -> None:
     )
 
 
-def _require_started(rollout: str, records: Sequence[Record]) -> None:
+def _require_started(home: Home, plan: Plan, records: Sequence[Record]) -> None:
     """What began in a retired journal is history: nothing is known here of how far it came."""
-    if not any(r.rollout == rollout and r.kind == e.RolloutStarted.kind for r in records):
-        raise Refused(
-            f"rollout {rollout} is in a journal that was retired",
-            why="only a rollout of this journal can go on or be taken back",
-            hint="deploy the older image as a release of its own, with --downgrade",
-        )
+    rollout = plan.rollout
+    if any(r.rollout == rollout and r.kind == e.RolloutStarted.kind for r in records):
+        return
+    before = {d.last_good.hash: d.last_good.version for d in plan.devices.values() if d.last_good}
+    before.pop(plan.release.hash, None)
+    ways = [
+        f"`cryofw deploy {home.directory / 'images' / f'{image}.bin'} --downgrade` (to {version})"
+        for image, version in before.items()
+    ]
+    raise Refused(
+        f"rollout {rollout} is in a journal that was retired",
+        why="only a rollout of this journal can go on or be taken back",
+        hint="the image before it is a release of its own: "
+        + (" or ".join(ways) or "`cryofw deploy OLDER.bin --downgrade`"),
+    )
 
 
 def _require_told(plan: Plan) -> None:
@@ -244,7 +253,7 @@ class Deployment:
             readings = self.home.readings(self.plan.rollout)
             rollout = self.home.fold_rollout(self.plan, journal.records, readings)
             if not fresh:
-                _require_started(self.plan.rollout, journal.records)
+                _require_started(self.home, self.plan, journal.records)
                 _require_open(rollout.state, events)
                 if any(isinstance(event, e.RollbackRequested) for event in events):
                     require_free_to_go_back(rollout.state, self.home.history().register)
