@@ -56,11 +56,12 @@ class ImageEvidence:
             return []
         images = {str(record.fields.get("release", "")): "the release"}
         if rollout.plan is not None:
+            images.setdefault(rollout.plan.release.slot_hash, "the compressed file of the release")
             for device in rollout.plan.devices.values():
                 if device.last_good is not None:
                     images.setdefault(device.last_good.hash, f"the way back of {device.name}")
-        release = str(record.fields.get("release", ""))
-        found = ((what, self._problem(image, image != release)) for image, what in images.items())
+        ways_back = {image for image, what in images.items() if what.startswith("the way back")}
+        found = ((what, self._problem(i, i in ways_back)) for i, what in images.items())
         return [f"{what} cannot be proven: {problem}" for what, problem in found if problem]
 
     def _problem(self, image: str, is_way_back: bool) -> str:

@@ -418,7 +418,7 @@ def _show_earlier(made: Plan, history: History) -> None:
 def _load_images(home: Home, keys: list[PublicKey], made: Plan) -> None:
     """A plan made here left its images in the store; they must be there and verify."""
     store = home.image_store(keys)
-    store.load(made.release.hash)
+    store.load(made.release.slot_hash)
     for device in made.devices.values():
         if device.last_good is not None:
             store.load_way_back(device.last_good.hash)

@@ -80,6 +80,11 @@ def show_plan(output: Output, plan: Plan, foresight: Foresight, *, evidence: boo
     counter = "none" if release.security_counter is None else str(release.security_counter)
     output.line(f"Plan {plan.rollout} for lab {plan.lab}")
     output.line(f"  release  {release.version}  {release.hash[:16]}  {release.size} bytes")
+    if release.compression:
+        unpacked = (
+            f"{release.unpacked_size} bytes when unpacked; {release.slot_hash[:16]} till then"
+        )
+        output.line(f"           compressed ({release.compression}), {unpacked}")
     output.line(f"  counter  {counter}   board {release.board or 'any'}")
     if plan.from_versions:
         output.line(f"  from     versions {plan.from_versions}")
@@ -137,12 +142,19 @@ def _show_origin(output: Output, plan: Plan) -> None:
 def _show_risks(output: Output, plan: Plan, foresight: Foresight) -> None:
     devices = plan.devices.values()
     no_way_back = [d.name for d in devices if d.running_hash and not d.way_back]
+    overwrites = [d.name for d in devices if d.running_hash and d.connection.overwrites]
+    if overwrites:
+        what = (
+            "no test boot: the bootloader overwrites the running image; from the boot on only an "
+            f"upload brings it back, and nothing if it hangs: {' '.join(overwrites)}"
+        )
+        output.status(Status.WARNING, "risk", what)
     if not any(d.running_hash for d in devices):
         output.status(Status.WARNING, "risk", "no device answers, so no way back is known")
     elif no_way_back:
         what = f"no way back once confirmed: {' '.join(no_way_back)}"
         output.status(Status.WARNING, "risk", what)
-    else:
+    elif len(overwrites) < len(devices):
         what = (
             "before the confirm a reset reverts; after it the last good image, which is at hand "
             "and verified, is restored on every device"
@@ -152,7 +164,7 @@ def _show_risks(output: Output, plan: Plan, foresight: Foresight) -> None:
     if foreign:
         what = f"back to an adopted foreign image, known by its hash: {' '.join(foreign)}"
         output.status(Status.WARNING, "risk", what)
-    no_reset = [d.name for d in devices if not (d.connection.watchdog or d.connection.power_hook)]
+    no_reset = [d.name for d in devices if not d.connection.has_reset_path]
     if no_reset:
         output.status(Status.WARNING, "risk", f"no reset path: {' '.join(no_reset)}")
     for name, why in plan.excluded.items():

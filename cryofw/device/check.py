@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cryofw.device.observation import Observation
     from cryofw.smp.messages import ServerParameters
 
-_SWAPPING = (None, BootloaderMode.SWAP_SCRATCH, BootloaderMode.SWAP_WITHOUT_SCRATCH)
+_SWAPPING = (BootloaderMode.SWAP_SCRATCH, BootloaderMode.SWAP_WITHOUT_SCRATCH)
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class CheckReport:
         buffers: its SMP buffers.
         bootloader: how it updates, as far as it tells.
         lease: who holds it; None without group 64.
+        primary_size: bytes of the slot that runs; None if it does not tell.
     """
 
     identity: Identity
@@ -41,6 +42,7 @@ class CheckReport:
     buffers: ServerParameters
     bootloader: Bootloader
     lease: LeaseState | None
+    primary_size: int | None = None
 
     @property
     def application_proven(self) -> bool:
@@ -52,6 +54,16 @@ class CheckReport:
         """Bytes that an image may have; None if the device does not tell."""
         known = [size for size in (self.slot_size, self.max_image_size) if size is not None]
         return min(known) if known else None
+
+    @property
+    def overwrites(self) -> bool | None:
+        """Whether its bootloader copies over the running image; None if it does not tell.
+
+        That is no problem in itself: a plan may accept that there is no test boot.
+        """
+        if self.bootloader.mode is None:
+            return None
+        return self.bootloader.mode == BootloaderMode.OVERWRITE_ONLY
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -68,7 +80,7 @@ class CheckReport:
             found.append("an image is pending: the next reset swaps it in")
         if self.room is not None and self.image_size > self.room:
             found.append(f"the image has {self.image_size} bytes, the slot room for {self.room}")
-        if self.bootloader.mode not in _SWAPPING:
+        if self.bootloader.mode not in (None, *_SWAPPING, BootloaderMode.OVERWRITE_ONLY):
             found.append(
                 f"its bootloader does not swap ({_mode_name(self.bootloader.mode)}): "
                 "there is no test boot and no way back"

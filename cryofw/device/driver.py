@@ -8,6 +8,7 @@ from cryofw.device.boot import BootWatcher
 from cryofw.device.check import CheckReport
 from cryofw.device.examination import Examiner
 from cryofw.device.lease import LeaseState, Tenancy
+from cryofw.device.line_reset import LineReset
 from cryofw.device.link import Link
 from cryofw.device.power import CommandPowerHook, PowerHook
 from cryofw.device.settings import Settings
@@ -41,7 +42,8 @@ class DeviceDriver:
         target: which controller.
         opener: opens its port.
         clock: all waiting goes through it.
-        power: cycles its power; the target's `power_hook` command if left out.
+        power: cycles its power; if left out the target's `power_hook` command, or else its
+            `reset_lines`.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class DeviceDriver:
         self.target = target
         self._clock = clock
         self._link = Link(target, opener, clock)
+        if power is None and target.reset_lines:
+            power = LineReset(self._link.line, target.reset_lines)
         self._examiner = Examiner(target, self._link)
         self._boot = BootWatcher(target, self._link, self._examiner, clock, power)
         self._trial = Trial(target, self._link, self._examiner, self._boot)
@@ -121,6 +125,7 @@ class DeviceDriver:
             buffers=await self._examiner.buffers(),
             bootloader=await self._examiner.bootloader(),
             lease=await self._tenancy.read(),
+            primary_size=next((slot.size for slot in slots if slot.slot == 0 and slot.size), None),
         )
 
     async def upload(
@@ -148,9 +153,9 @@ class DeviceDriver:
         )
         return await upload.run()
 
-    async def test(self, image_hash: str) -> Observation:
+    async def test(self, image_hash: str, running_hash: str = "") -> Observation:
         """Mark the image in the other slot for one test boot; see `Trial.test`."""
-        return await self._trial.test(image_hash)
+        return await self._trial.test(image_hash, running_hash)
 
     async def reset(self) -> None:
         """Ask for a reset; then nothing is sent for the boot time. See `BootWatcher.reset`."""

@@ -54,11 +54,14 @@ class Target:
         hw: hardware id in hex that must answer on the port; None: not pinned.
         board: board that must answer; "": any.
         power_hook: command that cycles the device's power; None: there is none.
+        reset_lines: steps on DTR and RTS of its port that reset it (`transport.line_sequence`); at
+            rest they are as the last step leaves them.
         watchdog: a watchdog resets a hung firmware.
         boot_time_s: after a reset nothing is sent for so many seconds (MCUboot's wait-for-DFU
             would take any byte as a wish for serial recovery).
         timeouts: how long to wait.
         retries: how often to try again.
+        overwrites: its bootloader copies over the running image, without a test boot.
     """
 
     name: str
@@ -68,6 +71,8 @@ class Target:
     board: str = ""
     power_hook: tuple[str, ...] | None = None
     watchdog: bool = False
+    reset_lines: tuple[str, ...] = ()
     boot_time_s: float = 5.0
     timeouts: Timeouts = field(default_factory=Timeouts)
     retries: RetryRule = field(default_factory=RetryRule)
+    overwrites: bool = False

@@ -61,11 +61,17 @@ class Trial:
         self._examiner = examiner
         self._boot = boot
 
-    async def test(self, image_hash: str) -> Observation:
+    async def test(self, image_hash: str, running_hash: str = "") -> Observation:
         """Mark the image in the other slot for one test boot; return the state read back.
 
         That state is pending; or, if the device was reset right after the mark, already the test
-        boot (`test_boot`): then another reset would revert it.
+        boot (`test_boot`): then another reset would revert it. A bootloader that overwrites makes
+        no test boot of it: then the image runs, confirmed.
+
+        Args:
+            image_hash: hash in hex that the other slot shows.
+            running_hash: that it shows once it runs; empty: the same. They differ if the
+                bootloader unpacks it.
 
         Raises:
             NotReady: not settled, runs it already, or no slot holds it.
@@ -79,12 +85,14 @@ class Trial:
         slot = seen.slot_holding(image_hash)
         if slot is not None and slot.pending and not slot.permanent and not seen.test_boot:
             return seen
-        self._require_testable(seen, image_hash)
+        running = running_hash or image_hash
+        overwrites = self._target.overwrites
+        self._require_testable(seen, image_hash, running)
         return await self._change(
             messages.mark_for_test(bytes.fromhex(image_hash)),
             "mark the image for test",
-            done=lambda now: _marked_or_booted(now, image_hash),
-            still=lambda now: self._require_testable(now, image_hash),
+            done=lambda now: _marked_or_booted(now, image_hash, running, overwrites=overwrites),
+            still=lambda now: self._require_testable(now, image_hash, running),
         )
 
     async def confirm(self, expected_hash: str, boot_id: int | None = None) -> Observation:
@@ -159,7 +167,7 @@ class Trial:
         seen = await self._boot.application()
         await self._examiner.require_same_device()
         if seen.active_hash == last_good_hash and seen.pending:
-            seen = await self.revert(last_good_hash)
+            seen = await self._unmark(seen, last_good_hash)
         uploaded = False
         boots = 0
         while True:
@@ -181,6 +189,13 @@ class Trial:
                 boots += seen.active_hash == last_good_hash
             else:
                 return RestoreReport(seen, uploaded, boots)
+
+    async def _unmark(self, seen: Observation, last_good_hash: str) -> Observation:
+        """Get rid of a mark, which only a boot does: after it the other image runs, or ran."""
+        if not self._target.overwrites:
+            return await self.revert(last_good_hash)
+        await self._boot.reset()
+        return await self._boot.wait_for_boot(seen)
 
     async def _fetch(self, image_hash: str, upload: Callable[[], Awaitable[object]] | None) -> bool:
         if upload is None:
@@ -229,12 +244,13 @@ class Trial:
                 )
             self._link.count_repeat()
 
-    def _require_testable(self, seen: Observation, image_hash: str) -> None:
+    def _require_testable(self, seen: Observation, image_hash: str, running_hash: str) -> None:
         require_application(seen, self._target.name)
-        if seen.active_hash == image_hash:
+        if seen.active_hash == running_hash:
             raise NotReady(
                 f"{self._target.name} runs this image already",
-                why=f"{image_hash} is active, {'not confirmed' if seen.test_boot else 'confirmed'}",
+                why=f"{running_hash} is active, "
+                f"{'not confirmed' if seen.test_boot else 'confirmed'}",
                 hint="there is nothing to test." if seen.settled else "It is in its test boot.",
             )
         require_settled(seen, self._target.name)
@@ -269,9 +285,11 @@ def _confirmed(seen: Observation, image_hash: str) -> bool:
     return active is not None and active.confirmed and active.hash == image_hash
 
 
-def _marked_or_booted(seen: Observation, image_hash: str) -> bool:
+def _marked_or_booted(
+    seen: Observation, image_hash: str, running_hash: str, *, overwrites: bool
+) -> bool:
     slot = seen.slot_holding(image_hash)
-    booted = seen.test_boot and seen.active_hash == image_hash
+    booted = seen.active_hash == running_hash and (seen.test_boot or (overwrites and seen.settled))
     return booted or (slot is not None and slot.pending)
 
 

@@ -164,6 +164,8 @@ async def _ask(site: Site, controller: Controller, register: DeviceRegister | No
         refused=bool(problems),
         board=report.identity.board,
         serial=report.identity.serial_number,
+        overwrites=report.overwrites,
+        primary_size=report.primary_size,
     )
 
 
@@ -295,7 +297,7 @@ class Deployment:
     def _require_images(self) -> None:
         """The release and every way back are at hand and verify, before anything is written."""
         store = self.home.image_store(self.keys)
-        store.load(self.plan.release.hash)
+        store.load(self.plan.release.slot_hash)
         for planned in self.plan.devices.values():
             if planned.last_good is not None:
                 store.load_way_back(planned.last_good.hash)

@@ -219,6 +219,9 @@ class DeviceHands:
         lease = report.lease
         if lease is not None and lease.alive and lease.rollout != self._plan.rollout:
             problems.append(f"{lease.owner} holds its lease for rollout {lease.rollout}")
+        if report.overwrites is not None and report.overwrites != planned.connection.overwrites:
+            does = "overwrites" if report.overwrites else "swaps"
+            problems.append(f"its bootloader {does}, the plan was made for one that does not")
         if running != planned.running_hash:
             problems.append(f"it runs {running[:12]}, the plan was made for another image")
         if problems:
@@ -230,7 +233,7 @@ class DeviceHands:
     async def _upload(
         self, command: c.UploadImage, planned: PlannedDevice, driver: DeviceDriver
     ) -> e.Event:
-        name = planned.name
+        name, in_slot = planned.name, self._plan.release.slot_hash
 
         def progress(sent: int, total: int) -> None:
             self._on_progress(name, sent, total)
@@ -238,9 +241,9 @@ class DeviceHands:
                 raise _FrozenMeanwhile
 
         try:
-            data = self._store.load(command.hash)
+            data = self._store.load(in_slot)
             async with self._leases.hold(name, driver.escape_recovery):
-                report = await driver.upload(data, command.hash, progress)
+                report = await driver.upload(data, in_slot, progress)
         except _FrozenMeanwhile:
             return ce.UploadInterrupted(name, self._frozen(planned.cryostat))
         except _NO_ANSWER as error:
@@ -256,6 +259,7 @@ class DeviceHands:
             report.resumed_at or 0,
             report.retries,
             round(report.duration_s, 3),
+            self._plan.release.uploaded_hash,
         )
 
     async def _test(
@@ -264,7 +268,8 @@ class DeviceHands:
         try:
             async with self._leases.hold(planned.name, self._finder(planned)):
                 cycle = self._cycle(planned)
-                return await run_trial(command, planned, driver, cycle, self._now_s)
+                in_slot = self._plan.release.slot_hash
+                return await run_trial(command, in_slot, planned, driver, cycle, self._now_s)
         except CryofwError as error:
             return e.DeviceStuck(planned.name, f"the test request failed: {error}", error.hint)
 
@@ -329,7 +334,7 @@ class DeviceHands:
 
         async def cycle() -> None:
             siblings = planned.connection.shared_by
-            if planned.connection.power_hook:
+            if planned.connection.restarts_from_outside:
                 self._note(e.PowerCycleRequested(planned.name, siblings))
             try:
                 await self._drivers[planned.name].power_cycle()
@@ -337,7 +342,7 @@ class DeviceHands:
                 for sibling in siblings:
                     if sibling in self._drivers:
                         self._drivers[sibling].expect_boot()
-                if planned.connection.power_hook:
+                if planned.connection.restarts_from_outside:
                     self._note(e.PowerCycled(planned.name, siblings))
 
         return cycle

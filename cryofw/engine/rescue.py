@@ -40,19 +40,23 @@ async def find_device(driver: DeviceDriver, cycle: Cycle) -> Observation:
 
 async def run_trial(
     command: TestImage,
+    in_slot: str,
     planned: PlannedDevice,
     driver: DeviceDriver,
     cycle: Cycle,
     now_s: Callable[[], float],
 ) -> e.Event:
-    """Mark for test, reset, and say what came up; safe to repeat after a crash."""
+    """Mark for test, reset, and say what came up; safe to repeat after a crash.
+
+    `in_slot` is the hash that the other slot shows before the boot.
+    """
     name = planned.name
     try:
         before = await find_device(driver, cycle)
-        if before.active_hash == command.hash and before.test_boot:
+        if _on_trial(before, command, planned):
             return e.TestBooted(name, command.hash, now_s(), before.boot_id)
-        before = await driver.test(command.hash)
-        if before.test_boot:  # it was reset right after the mark
+        before = await driver.test(in_slot, command.hash)
+        if _on_trial(before, command, planned):  # it was reset right after the mark
             return e.TestBooted(name, command.hash, now_s(), before.boot_id)
         await driver.reset()
     except CryofwError as error:
@@ -61,9 +65,15 @@ async def run_trial(
         seen = await driver.wait_for_boot(before)
     except CryofwError as error:
         return await _after_silence(command, planned, driver, cycle, now_s, error)
-    if seen.active_hash == command.hash and seen.test_boot:
+    if _on_trial(seen, command, planned):
         return e.TestBooted(name, command.hash, now_s(), seen.boot_id)
     return _came_up_otherwise(planned, seen, "the new image did not come up")
+
+
+def _on_trial(seen: Observation, command: TestImage, planned: PlannedDevice) -> bool:
+    """The new image runs, not confirmed; a bootloader that overwrites has confirmed it."""
+    settled = planned.connection.overwrites and seen.settled
+    return seen.active_hash == command.hash and (seen.test_boot or settled)
 
 
 async def _after_silence(
@@ -79,8 +89,10 @@ async def _after_silence(
         seen = await find_device(driver, cycle)
     except CryofwError as silence:
         hint = silence.hint or f"cycle the power of {planned.name}: that reverts it"
+        if planned.connection.overwrites:
+            hint = f"nothing reverts it: `cryofw recover {planned.name}`, over serial recovery"
         return e.DeviceStuck(planned.name, f"silent since the test boot: {silence}", hint)
-    if seen.active_hash == command.hash and seen.test_boot:
+    if _on_trial(seen, command, planned):
         # The power cycle let it swap only now: the heartbeats will judge it.
         return e.TestBooted(planned.name, command.hash, now_s(), seen.boot_id)
     return _came_up_otherwise(planned, seen, f"{error.what}; its power was cycled")
@@ -110,10 +122,11 @@ async def bring_back(old_hash: str, driver: DeviceDriver, data: bytes | None) ->
     seen = await driver.observe()
     if seen.active_hash == old_hash and seen.settled:
         return "it ran already"
-    if seen.active_hash == old_hash and seen.pending:
+    overwrites = driver.target.overwrites
+    if seen.active_hash == old_hash and seen.pending and not overwrites:
         await driver.revert(old_hash)
         return "the mark was undone: it booted for test and was reverted"
-    if seen.active_hash == old_hash:
+    if seen.active_hash == old_hash and not seen.pending:
         await driver.confirm(old_hash)
         return "its test boot was confirmed"
     if seen.test_boot:
@@ -121,7 +134,8 @@ async def bring_back(old_hash: str, driver: DeviceDriver, data: bytes | None) ->
         return "reset in its test boot, so the bootloader reverted"
     marked = seen.slot_holding(old_hash)
     ours = marked is not None and marked.pending  # a run before this one died after its mark
-    if seen.pending and not ours:
+    marked_to_go = overwrites and seen.active_hash == old_hash
+    if seen.pending and not ours and not marked_to_go:
         raise NotReady(
             f"{driver.target.name} has an image pending that nobody asked for",
             why="the next reset would swap it in",

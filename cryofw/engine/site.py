@@ -84,12 +84,14 @@ class Site:
             hw=hw or None,
             board=board,
             power_hook=connection.power_hook or None,
+            reset_lines=connection.reset_lines,
             watchdog=connection.watchdog,
             boot_time_s=connection.boot_time_s,
             timeouts=Timeouts(
                 request_s=connection.request_timeout_s, boot_s=connection.boot_limit_s
             ),
             retries=RetryRule(connection.retries, connection.backoff_s),
+            overwrites=connection.overwrites,
         )
         power: PowerHook | None = None
         if self.lab is not None and connection.port.startswith(SCHEME) and target.power_hook:

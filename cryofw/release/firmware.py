@@ -20,7 +20,8 @@ class Firmware:
     """A signed image that was verified, by the hash that a device reports for it.
 
     Attributes:
-        hash: hex of the image's SHA-256 TLV.
+        hash: hex of the image's SHA-256 TLV; of a compressed image, that of the plain one inside:
+            what a device reports that runs it.
         file_sha256: hex digest of the whole file.
         version: MCUboot version `a.b.c+d`.
         security_counter: None if the image carries none.
@@ -28,6 +29,10 @@ class Firmware:
         board: board it is built for; empty if it does not say.
         key_hash: hex SHA-256 of the public key that verified it; empty for an adopted image, of
             which only the hash was proven (see `recognise`).
+        uploaded_hash: of a compressed image, its own: what the other slot shows until the boot;
+            empty if it is the same.
+        compression: how it is compressed; empty if it is not.
+        unpacked_size: bytes of the plain image inside; 0 if it is not compressed.
     """
 
     hash: str
@@ -37,6 +42,14 @@ class Firmware:
     size: int
     board: str
     key_hash: str
+    uploaded_hash: str = ""
+    compression: str = ""
+    unpacked_size: int = 0
+
+    @property
+    def slot_hash(self) -> str:
+        """What the slot shows that it was uploaded to, until the device boots it."""
+        return self.uploaded_hash or self.hash
 
 
 def admit(data: bytes, keys: Sequence[PublicKey]) -> Firmware:
@@ -65,12 +78,16 @@ def admit(data: bytes, keys: Sequence[PublicKey]) -> Firmware:
         )
     if not image.bootable:
         raise ImageRejected("the image is marked as not bootable", hint="sign it without that flag")
+    plain = verified.plain
     return Firmware(
-        hash=image.hash.hex(),
+        hash=verified.running_hash.hex(),
         file_sha256=hashlib.sha256(data).hexdigest(),
         version=str(image.version),
         security_counter=image.security_counter,
         size=len(data),
         board=image.board or "",
         key_hash=verified.key.key_hash.hex(),
+        uploaded_hash=image.hash.hex() if plain else "",
+        compression=verified.compression or "",
+        unpacked_size=len(plain.data) if plain else 0,
     )

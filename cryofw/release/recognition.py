@@ -10,7 +10,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryofw.image import Body, ImageRejected, body_of, parse_image
+from cryofw.image import (
+    Body,
+    ImageRejected,
+    body_of,
+    compression_of,
+    decompressed,
+    parse_image,
+)
 from cryofw.image.encryption import opened
 from cryofw.image.publishedkeys import PUBLISHED_KEYS
 from cryofw.keys import HostDecryptionKey
@@ -28,7 +35,7 @@ class RecognisedImage:
 
     Attributes:
         firmware: its `key_hash` is empty if no key of ours verified it.
-        data: its bytes, without the padding of a programmer's file.
+        data: its bytes, without the padding of a programmer's file; unpacked, if it is compressed.
         names_key: hex hash of the key that it names; empty if it names none.
         remark: what a person should know about that key; empty if nothing.
     """
@@ -60,6 +67,9 @@ def recognise(data: bytes, keys: Sequence[PublicKey]) -> RecognisedImage:
     if image.padding:
         data = data[: image.size]  # the trailer of a programmer's file is not the image's
         image = parse_image(data)
+    if compression_of(image) is not None:
+        image = decompressed(image)  # what runs on a device is the plain image inside
+        data = image.data
     named = image.key_hash.hex()
     if image.key_hash and image.key_hash in {key.key_hash for key in keys}:
         return RecognisedImage(admit(data, keys), data, named)

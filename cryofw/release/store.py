@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cryofw.errors import VerificationFailed
-from cryofw.image import ImageError, ImageRejected
+from cryofw.image import ImageError, ImageRejected, decompressed, parse_image
 from cryofw.release.firmware import Firmware, admit
 from cryofw.release.recognition import RecognisedImage, describe_foreign, recognise
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 class ImageStore:
     """Images under `images/<hash>.bin` of a storage; verified going in and coming out.
+
+    The hash is that of the file. Of a compressed image the plain one inside is kept as well: it is
+    what a device shows that runs it, and the way back to it.
 
     Args:
         storage: where they lie.
@@ -45,11 +48,13 @@ class ImageStore:
             ImageRejected: it does not verify.
         """
         firmware = admit(data, self._keys)
-        self._storage.write_atomic(_name(firmware.hash), data)
+        if firmware.compression:
+            self._storage.write_atomic(_name(firmware.hash), decompressed(parse_image(data)).data)
+        self._storage.write_atomic(_name(firmware.slot_hash), data)
         return firmware
 
     def load(self, image_hash: str) -> bytes:
-        """The image with this hex hash, verified again now.
+        """The file of the image with this hex hash, verified again now.
 
         Raises:
             VerificationFailed: it is not here, or no longer what it was.
@@ -65,7 +70,7 @@ class ImageStore:
             )
         data, hint = self._storage.read(name), "restore the state directory from its backup"
         try:
-            found = admit(data, self._keys).hash
+            found = admit(data, self._keys).slot_hash
         except ImageRejected as error:
             raise ImageRejected(f"{name}: {error.what}", why=error.why, hint=hint) from error
         if found != image_hash:

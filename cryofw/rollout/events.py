@@ -178,7 +178,10 @@ class DeviceUnreachable(Event):
 
 @dataclass(frozen=True, slots=True)
 class ImageUploaded(Event):
-    """The image lies whole in the second slot: its hash was read back."""
+    """The image lies whole in the second slot: its hash was read back.
+
+    Of a compressed one `uploaded_hash` was read back, and `hash` is that of the plain image inside.
+    """
 
     kind = "image-uploaded"
     device: str
@@ -187,6 +190,7 @@ class ImageUploaded(Event):
     resumed_at: int = 0
     retries: int = 0
     duration_s: float = 0.0
+    uploaded_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +204,10 @@ class UploadFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TestBooted(Event):
-    """The new image runs, not confirmed, in boot `boot`; `t_s` is host time."""
+    """The new image runs, not confirmed, in boot `boot`; `t_s` is host time.
+
+    A bootloader that overwrites has confirmed it already, and nothing reverts it.
+    """
 
     kind = "test-booted"
     __test__ = False

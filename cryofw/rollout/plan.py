@@ -31,8 +31,11 @@ class Connection:
         boot_time_s: after a reset nothing is sent for so many seconds.
         request_timeout_s: how long an answer may take.
         owner: the one host that may drive it; empty: whoever holds its lease.
+        reset_lines: steps on DTR and RTS of its port that reset it; empty if there are none.
         boot_limit_s: a device that does not come up so many seconds after its boot time hangs; a
             swap of a full slot on slow flash takes most of the default.
+        overwrites: its bootloader copies over the running image: no test boot, and a firmware that
+            does not come up stays.
     """
 
     port: str
@@ -46,6 +49,18 @@ class Connection:
     backoff_s: float
     owner: str
     boot_limit_s: float = 90.0
+    reset_lines: tuple[str, ...] = ()
+    overwrites: bool = False
+
+    @property
+    def restarts_from_outside(self) -> bool:
+        """Whether a hook, or the lines of its port, restart it."""
+        return bool(self.power_hook or self.reset_lines)
+
+    @property
+    def has_reset_path(self) -> bool:
+        """Whether a hung firmware can be restarted at all."""
+        return self.watchdog or self.restarts_from_outside
 
 
 @dataclass(frozen=True, slots=True)

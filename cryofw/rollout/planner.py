@@ -6,7 +6,7 @@ version and a security counter that will boot, a board that fits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from cryofw.errors import Refused
 from cryofw.fleet import CalibrationTest
 from cryofw.health import EvidenceContract, Method, MetricContract, Worse
 from cryofw.image import Version
+from cryofw.rollout.bootloader_planner import bootloader_objections
 from cryofw.rollout.coefficient_planner import coefficient_objections
 from cryofw.rollout.guard_planner import contracts_of, lab_sources, prometheus_of, with_holdback
 from cryofw.rollout.lab_planner import (
@@ -56,6 +57,8 @@ class Running:
         why: why it did not answer, or is not the device; empty if all is well.
         refused: it answers but is not what fleet.yaml names.
         board, serial: as it tells them; empty if it does not.
+        overwrites: its bootloader does, instead of swapping; None if the device does not say.
+        primary_size: bytes of the slot that runs; None if the device does not say.
     """
 
     hash: str = ""
@@ -67,6 +70,8 @@ class Running:
     refused: bool = False
     board: str = ""
     serial: str = ""
+    overwrites: bool | None = None
+    primary_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +222,14 @@ def _device(
     register: DeviceRegister,
 ) -> PlannedDevice:
     last_good = known.get(answer.hash) if answer.hash else None
+    connection = connection_of(controller)
+    if answer.overwrites is not None:
+        connection = replace(connection, overwrites=answer.overwrites)
     return PlannedDevice(
         name=controller.name,
         cryostat=controller.cryostat,
         stage=stage.name,
-        connection=connection_of(controller),
+        connection=connection,
         hw=controller.hw or register.pinned_hw(controller.name) or answer.hw,
         serial=register.pinned_serial(controller.name),
         board=controller.board,
@@ -253,6 +261,8 @@ def connection_of(controller: Controller) -> Connection:
         retries=controller.retries.count,
         backoff_s=controller.retries.backoff_s,
         owner=controller.owner or "",
+        reset_lines=controller.reset.lines,
+        overwrites=bool(controller.bootloader.overwrites),
     )
 
 
@@ -314,8 +324,10 @@ def _objections(
         found.append(f"{name}: the image is for board {release.board}, this is {controller.board}")
     if not controller.reset.exists and not wish.accepts(NO_RESET_PATH, name):
         found.append(f"{name}: no reset path: a hung firmware could not be restarted")
-    if controller.reset.watchdog and not controller.reset.hook and answer.watchdog is False:
+    outside = controller.reset.from_outside
+    if controller.reset.watchdog and not outside and answer.watchdog is False:
         found.append(f"{name}: no reset path: fleet.yaml says watchdog, the device has none")
+    found += bootloader_objections(device, controller, release, answer)
     slot_size = answer.slot_size or controller.slot_size
     if slot_size is not None and release.size > slot_size:
         found.append(f"{name}: {release.size} bytes do not fit the slot of {slot_size}")
@@ -327,6 +339,11 @@ def _objections(
 def _version_objections(device: PlannedDevice, wish: Wish, register: DeviceRegister) -> list[str]:
     name, release, last_good = device.name, wish.release, device.last_good
     found = range_objections(device, wish)
+    if device.connection.overwrites and not wish.accepts(NO_WAY_BACK, name):
+        found.append(
+            f"{name}: no way back: its bootloader overwrites the running image: there is no test "
+            "boot, and a firmware that does not come up stays"
+        )
     if last_good is None:
         if not wish.accepts(NO_WAY_BACK, name):
             found.append(no_file_words(device, register))

@@ -61,7 +61,7 @@ def driver(mocker: MockerFixture) -> Any:
 
 def trial(driver: Any, cycle: AsyncMock | None = None) -> Event:
     cycle = cycle or AsyncMock(side_effect=NoResetPath("no hook"))
-    return asyncio.run(run_trial(COMMAND, PLANNED, driver, cycle, lambda: 100.0))
+    return asyncio.run(run_trial(COMMAND, NEW, PLANNED, driver, cycle, lambda: 100.0))
 
 
 def test_a_good_image_comes_up_for_test(driver: Any) -> None:
