@@ -36,6 +36,8 @@ class _Acts:
     policy: Policy
     asked: set[str]
     until: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    speaks_for: dict[str, str] = field(default_factory=dict)
+    """Fingerprint of a key to the principal who acted with it first."""
     taken_back: bool = False
 
 
@@ -146,6 +148,9 @@ class ApprovalEvidence:
         may = acts.policy.approvals.requester
         if isinstance(step, e.StageApproved) and not may and who in acts.asked:
             yield f"{who} asked for this rollout and approved it"
+        known = acts.speaks_for.setdefault(proven.key, who)
+        if isinstance(step, e.StageApproved) and known != who:
+            yield f"{known} and {who} act with one key, {proven.key}"
         if why := self._unseen(proven.statement.checkpoint, record):
             yield f"{who} saw another journal: {why}"
 
