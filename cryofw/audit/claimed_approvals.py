@@ -25,7 +25,11 @@ def prove_approvals(claim: DeviceClaim, policy: Policy) -> list[ProvenAct]:
         by, stage = record.fields.get("by"), str(record.fields.get("stage", ""))
         proof = Proof.of(record.fields.get("proof"))
         if proof is None:
-            raise VerificationFailed(f"nobody signed the approval of {stage} by {by}")
+            raise VerificationFailed(
+                f"nobody signed the approval of {stage} by {by}",
+                why="its record carries no signature, so no policy can vouch for it",
+                hint="without --policy the proof says what the journal says, and no more",
+            )
         expected = Expected(Role.APPROVE, stage, record.rollout, str(plans.get(record.rollout)))
         try:
             act = prove_act(proof, expected, policy, datetime.fromisoformat(record.t))
@@ -36,6 +40,9 @@ def prove_approvals(claim: DeviceClaim, policy: Policy) -> list[ProvenAct]:
                 hint="is it the policy of that rollout? rollouts/ID/policy.yaml beside the journal",
             ) from error
         if act.principal != by:
-            raise VerificationFailed(f"{act.principal} signed what {by} is said to have approved")
+            raise VerificationFailed(
+                f"{act.principal} signed what {by} is said to have approved",
+                hint="keep this file as evidence, and ask both",
+            )
         proven.append(act)
     return proven

@@ -71,7 +71,11 @@ def verify_device_proof(data: bytes, trust: LogTrust) -> DeviceClaim:
     by_number = {record.n: record for record in records}
     main = by_number.get(proof.index)
     if main is None or main.device != device:
-        raise ProofInvalid("the proof is of a record that it does not carry")
+        found = f"record {proof.index} is of {main.device or 'no device'}" if main else ""
+        raise ProofInvalid(
+            "the proof is of a record that it does not carry",
+            why=f"it says that it is of {device}, and {found or 'lacks its own record'}",
+        )
     proof.require(main.line)
     attested = main if main.kind == ATTESTED else None
     seen = by_number.get(_seen_number(main)) if attested else main
@@ -167,8 +171,12 @@ def _carried(proof: TlogProof) -> tuple[str, list[Record]]:
         sound = (
             extra["v"] == PROOF_VERSION and type(device) is str and numbers == sorted(set(numbers))
         )
-    except (ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
-        raise ProofInvalid("this is not the proof of a device", why=str(error)) from error
+    except RecursionError as error:
+        raise ProofInvalid("this is not the proof of a device", why="it nests too deep") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProofInvalid(
+            "this is not the proof of a device", why="what it carries is not what such a proof has"
+        ) from error
     if not sound:
         raise ProofInvalid("this is not the proof of a device")
     return device, found

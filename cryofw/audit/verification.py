@@ -26,7 +26,7 @@ from cryofw.journal import (
     read_leaf_hashes,
     scan_journal,
 )
-from cryofw.journal.chain import Predecessor, predecessor
+from cryofw.journal.chain import Predecessor, named_if_retired, predecessor
 from cryofw.journal.form_check import FormCheck
 from cryofw.journal.line_reader import read_records
 
@@ -170,7 +170,8 @@ class _Audit:
             )
         checkpoint = Checkpoint.decode(self.storage.read(entry), name)
         data = self.storage.read(name)
-        scan = scan_journal(data, checkpoint, read_leaf_hashes(self.storage, name))
+        with named_if_retired(name):
+            scan = scan_journal(data, checkpoint, read_leaf_hashes(self.storage, name))
         before = self._predecessor(data)
         earlier: _Audited | None = None
         if before is not None and self.storage.exists(before.name):

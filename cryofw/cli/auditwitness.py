@@ -86,7 +86,11 @@ def _sign_now(keyring: Path, state: Path) -> Storage:
         with home.open_journal(home.clock, operator_name()) as journal:
             why = journal.unsigned_why
         if why:
-            raise Refused("the checkpoint could not be signed", why=why)
+            raise Refused(
+                "the checkpoint could not be signed",
+                why=why,
+                hint="`cryofw keys list` shows the journal key; mend that, and do this again",
+            )
     return home.storage
 
 

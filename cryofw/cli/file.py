@@ -7,8 +7,10 @@ import os
 from typing import TYPE_CHECKING
 
 from cryofw.errors import BadInput, Refused
+from cryofw.keys import read_regular, read_trusted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _LARGEST = 64 << 20
@@ -23,10 +25,24 @@ def read_file(path: Path, kind: str) -> bytes:
 
     Raises:
         BadInput: it is missing, unreadable, empty, or larger than 64 MiB.
+        FileRefused: it is no regular file.
     """
+    return _read(path, kind, read_regular)
+
+
+def read_trusted_file(path: Path, kind: str) -> bytes:
+    """Read a whole file whose word is believed.
+
+    Raises:
+        BadInput: as `read_file`.
+        FileRefused: it is no regular file, or others may write to it.
+    """
+    return _read(path, kind, read_trusted)
+
+
+def _read(path: Path, kind: str, read: Callable[[Path, str, int], bytes]) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
+        data = read(path, kind, _LARGEST)
     except OSError as error:
         raise BadInput(
             f"cannot read the {kind} {path}", why=error.strerror or str(error)
@@ -85,7 +101,9 @@ def _claim(temporary: Path, path: Path) -> None:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
+    # A keyring or a plan that others could write to would be refused when it is read again.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    with os.fdopen(os.open(path, flags, 0o664), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

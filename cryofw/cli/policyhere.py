@@ -28,8 +28,8 @@ def acting_as(role: str, subject: str) -> str:
     if not named and not path.exists():
         return ""
     from cryofw.cli.authority import require_role_here
-    from cryofw.cli.file import read_file
+    from cryofw.cli.file import read_trusted_file
     from cryofw.trust import Role, parse_policy
 
-    policy = parse_policy(read_file(path, "policy"), str(path))
+    policy = parse_policy(read_trusted_file(path, "policy"), str(path))
     return require_role_here(policy, Role(role), subject)

@@ -112,7 +112,7 @@ class JournalHome:
         except (CryofwError, ValueError, KeyError, TypeError) as error:
             raise Refused(
                 f"this host no longer knows which journal drove {device.name}",
-                why=f"{entry}: {error}",
+                why=f"{entry}: {error if isinstance(error, CryofwError) else 'it is damaged'}",
                 hint="restore that directory, or remove the entry if you are sure",
             ) from error
 

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from cryofw.errors import CryofwError
+from cryofw.journal import StorageUnsafe
 from cryofw.rollout import events as e
 from cryofw.rollout import lab_events as lab
 from cryofw.rollout import operator_events as oe
@@ -66,7 +67,10 @@ class RequestBox:
         """
         found: list[tuple[str, Event]] = []
         for name in self._storage.list(self._prefix):
-            event = _parse(name.removeprefix(self._prefix), self._storage.read(name))
+            try:
+                event = _parse(name.removeprefix(self._prefix), self._storage.read(name))
+            except StorageUnsafe:  # a link to elsewhere
+                event = None
             if event is None:
                 self._storage.remove(name)
             else:

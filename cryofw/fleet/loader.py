@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def load_fleet(path: str | FilePath) -> Fleet:
     """The fleet in the file at `path`; raises FleetError with every defect."""
     file = FilePath(path)
+    if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe may never end
+        raise FleetError(str(path), [Finding(0, 0, "cannot be read: it is no regular file", "")])
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)

@@ -48,6 +48,7 @@ from cryofw.journal.storage import (
     StorageFenced,
     StorageLocked,
     StorageMissing,
+    StorageUnsafe,
 )
 from cryofw.journal.tiles import entry_bundles, tiles_of
 from cryofw.journal.tlog_proof import ProofInvalid, TlogProof
@@ -92,6 +93,7 @@ __all__ = [
     "StorageFenced",
     "StorageLocked",
     "StorageMissing",
+    "StorageUnsafe",
     "TlogProof",
     "TreeCacheStale",
     "TreeHead",

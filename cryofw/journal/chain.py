@@ -6,6 +6,7 @@ stay as they are: it verifies as it always did.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,21 @@ class Predecessor:
         return f"retired/{self.head.origin.rpartition('/')[2]}.jsonl"
 
 
+@contextmanager
+def named_if_retired(name: str) -> Iterator[None]:
+    """Let what is wrong with a retired journal say which one it is: "the journal" is the present.
+
+    Raises:
+        JournalCorrupt: as it comes out of the block, with the name.
+    """
+    try:
+        yield
+    except JournalCorrupt as error:
+        if name != JOURNAL_NAME:
+            error.what = f"{name}: {error.what}"
+        raise
+
+
 def predecessor(first: Record) -> Predecessor | None:
     """What the first record of a journal says about the one before; None if it is the first.
 
@@ -72,7 +88,8 @@ def retired_journals(storage: Storage, first: Record) -> Iterator[tuple[str, Loa
     """
     before = predecessor(first)
     while before is not None and storage.exists(before.name):
-        loaded = read_journal(storage, before.name)
+        with named_if_retired(before.name):
+            loaded = read_journal(storage, before.name)
         head = TreeHead(origin_of(loaded.leaves[0]), len(loaded.leaves), loaded.root)
         if head != before.head:
             raise JournalCorrupt(

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cryofw.journal.own_file import require_own
 from cryofw.journal.storage import StorageDenied, StorageFailed, StorageLocked, StorageMissing
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class FileStorage:
     def __init__(self, directory: str | Path, *, public: bool = False) -> None:
         self.directory = Path(directory)
         self._file_mode, self._directory_mode = (0o644, 0o755) if public else (0o600, 0o700)
+        self._is_public = public
         self._open: dict[str, int] = {}  # descriptors of entries that are appended to
 
     def __del__(self) -> None:
@@ -58,7 +60,7 @@ class FileStorage:
             os.fsync(descriptor)
 
     def _open_to_append(self, name: str) -> int:
-        path = self._path(name)
+        path = self._own(name)
         is_new = not path.exists()
         self._make_parent(path)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -70,7 +72,7 @@ class FileStorage:
 
     def read(self, name: str) -> bytes:
         """The whole file; raises StorageMissing."""
-        path = self._path(name)
+        path = self._own(name)
         with _translated(f"cannot read {path}"):
             try:
                 return path.read_bytes()
@@ -79,7 +81,7 @@ class FileStorage:
 
     def read_part(self, name: str, offset: int, size: int) -> bytes:
         """A part of the file; raises StorageMissing."""
-        path = self._path(name)
+        path = self._own(name)
         with _translated(f"cannot read {path}"):
             try:
                 with path.open("rb") as file:
@@ -94,7 +96,7 @@ class FileStorage:
 
     def write_atomic(self, name: str, data: bytes) -> None:
         """Write beside, fsync, rename, fsync the directory."""
-        path = self._path(name)
+        path = self._own(name)
         # Two processes may replace the same entry: neither may rename what the other writes.
         temporary = path.with_name(f"{path.name}.{os.getpid()}{_TEMP_SUFFIX}")
         with _translated(f"cannot write {path}"):
@@ -116,7 +118,7 @@ class FileStorage:
 
     def truncate(self, name: str, size: int) -> None:
         """Cut the file and fsync it; raises StorageMissing."""
-        path = self._path(name)
+        path = self._own(name)
         with _translated(f"cannot truncate {path}"):
             try:
                 descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -157,7 +159,7 @@ class FileStorage:
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """flock on a file beside; the kernel releases it when the process dies."""
-        path = self._path(name + _LOCK_SUFFIX)
+        path = self._own(name + _LOCK_SUFFIX)
         with _translated(f"cannot lock {path}"):
             self._make_parent(path)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -184,6 +186,16 @@ class FileStorage:
         if not parts or name.startswith("/") or ".." in parts:
             raise ValueError(f"{name!r} is not a name in a storage")
         return self.directory.joinpath(*parts)
+
+    def _own(self, name: str) -> Path:
+        """The path of an entry; raises StorageUnsafe if it is not ours alone.
+
+        What is published may lie as its server likes: clients verify it.
+        """
+        path = self._path(name)
+        if not self._is_public:
+            require_own(self.directory, path)
+        return path
 
     def _forget(self, name: str) -> None:
         descriptor = self._open.pop(name, None)

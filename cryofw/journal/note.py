@@ -33,10 +33,14 @@ _TIME_SIZE = 8
 _ED25519_SIZE = 64
 _SPKI_ED25519 = bytes.fromhex("302a300506032b6570032100")
 _LAST_TIME = (1 << 63) - 1
+_NEXT_STEP = "keep this file as evidence, and get it again from where it was made"
 
 
 class NoteInvalid(VerificationFailed):
     """It is not a signed note, or a key that we know did not make its signature."""
+
+    def __init__(self, what: str, *, why: str = "", hint: str = _NEXT_STEP) -> None:
+        super().__init__(what, why=why, hint=hint)
 
 
 class VerifierKeyInvalid(BadInput):

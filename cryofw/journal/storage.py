@@ -26,6 +26,10 @@ class StorageLocked(Refused):
     """Another process holds the lock; its holder is named."""
 
 
+class StorageUnsafe(Refused):
+    """What lies there is not what it seems, or others can change it; nothing of it was used."""
+
+
 class StorageFenced(Refused):
     """The handle belongs to a run that has ended; nothing was written."""
 
@@ -34,7 +38,8 @@ class Storage(Protocol):
     """Named byte strings. A name is a relative path with `/`; every write is durable on return.
 
     All methods raise StorageFailed when the medium fails, and StorageDenied when the place itself
-    is wrong: not a directory, read-only, somebody else's.
+    is wrong: not a directory, read-only, somebody else's; and StorageUnsafe where an entry is a
+    link to elsewhere, no regular file, or open to others.
     """
 
     def append(self, name: str, data: bytes) -> None:

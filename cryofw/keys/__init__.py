@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from cryofw.keys.pin import environment_pin
     from cryofw.keys.purpose import Purpose
+    from cryofw.keys.regular_file import FileRefused, read_regular, read_trusted
     from cryofw.keys.signer import Signer
     from cryofw.keys.token import close_tokens
     from cryofw.keys.token_signer import token_public_key
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DecryptionKey",
     "EncryptionKey",
+    "FileRefused",
     "FileSigner",
     "Finding",
     "HostDecryptionKey",
@@ -81,7 +83,9 @@ __all__ = [
     "parse_keyring",
     "public_half",
     "read_public_key",
+    "read_regular",
     "read_secret_file",
+    "read_trusted",
     "token_public_key",
     "with_entry",
 ]
@@ -89,6 +93,7 @@ __all__ = [
 _MODULES = {
     "DecryptionKey": "decryption_key",
     "EncryptionKey": "encryption_key",
+    "FileRefused": "regular_file",
     "FileSigner": "file_signer",
     "Finding": "errors",
     "HostDecryptionKey": "decryption_key",
@@ -119,7 +124,9 @@ _MODULES = {
     "parse_keyring": "keyring",
     "public_half": "key_file",
     "read_public_key": "key_file",
+    "read_regular": "regular_file",
     "read_secret_file": "key_file",
+    "read_trusted": "regular_file",
     "token_public_key": "token_signer",
     "with_entry": "addition",
 }

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "cryofw.keys/v1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LARGEST = 1 << 20
+LARGEST_KEYRING = 1 << 20
+"""Bytes."""
 _FIELDS = ("uri", "purpose", "algorithm", "public")
 _STRING_TAG = "tag:yaml.org,2002:str"
 
@@ -53,8 +54,8 @@ def parse_document(data: bytes) -> tuple[list[EntryText], list[Finding]]:
 
 
 def _compose(data: bytes, findings: list[Finding]) -> Node | None:
-    if len(data) > _LARGEST:
-        findings.append(Finding(1, 1, f"the file is larger than {_LARGEST} bytes"))
+    if len(data) > LARGEST_KEYRING:
+        findings.append(Finding(1, 1, f"the file is larger than {LARGEST_KEYRING} bytes"))
         return None
 
     import yaml

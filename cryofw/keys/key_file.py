@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from cryofw.image import Algorithm, PublicKey
 from cryofw.keys.errors import KeyFileError, KeyRefused
+from cryofw.keys.regular_file import read_regular, read_trusted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,21 +95,23 @@ def read_secret_file(path: Path, kind: str) -> bytes:
         kind: what it is, for the message, such as "private key".
 
     Raises:
-        KeyFileError: it is missing, not a regular file, or larger than any key.
+        KeyFileError: it is missing, or larger than any key.
+        FileRefused: it is no regular file.
         KeyRefused: its mode lets group or others read or write it.
     """
+
+    def require_secret(mode: int) -> None:
+        if mode & 0o077:
+            raise KeyRefused(
+                f"the {kind} {path} is open to others",
+                why=f"its mode is {mode:04o}, expected 0600",
+                hint=f"run `chmod 600 {path}`; if others may have read it, replace it",
+            )
+
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(f"the {kind} {path} is not a regular file")
-            if status.st_mode & 0o077:
-                raise KeyRefused(
-                    f"the {kind} {path} is open to others",
-                    why=f"its mode is {stat.S_IMODE(status.st_mode):04o}, expected 0600",
-                    hint=f"run `chmod 600 {path}`; if others may have read it, replace it",
-                )
-            return _read_limited(file.read(_LARGEST_KEY_FILE + 1), path, kind)
+        return _read_limited(
+            read_regular(path, kind, _LARGEST_KEY_FILE, require_secret), path, kind
+        )
     except OSError as error:
         raise _unreadable(path, kind, error) from error
 
@@ -119,6 +121,7 @@ def read_public_key(path: Path) -> PublicKey:
 
     Raises:
         KeyFileError: it is missing, or holds a private key.
+        FileRefused: it is no regular file, or others may write to it.
         ImageError: it is not the PEM of a public key that MCUboot knows.
     """
     return PublicKey.from_pem(read_public_pem(path))
@@ -129,10 +132,11 @@ def read_public_pem(path: Path) -> bytes:
 
     Raises:
         KeyFileError: it is missing, or holds a private key.
+        FileRefused: it is no regular file, or others may write to it.
     """
     try:
-        with path.open("rb") as file:
-            data = _read_limited(file.read(_LARGEST_KEY_FILE + 1), path, "public key")
+        data = read_trusted(path, "public key", _LARGEST_KEY_FILE)
+        _read_limited(data, path, "public key")
     except FileNotFoundError as error:
         raise KeyFileError(
             f"the public key {path} is missing",

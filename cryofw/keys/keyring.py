@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryofw.image import Algorithm, ImageError, PublicKey
-from cryofw.keys.document import EntryText, parse_document
+from cryofw.keys.document import LARGEST_KEYRING, EntryText, parse_document
 from cryofw.keys.errors import Finding, KeyFileError, KeyRefused, KeyringError
 from cryofw.keys.key_file import read_public_key
+from cryofw.keys.regular_file import read_trusted
 from cryofw.keys.scheme import check_uri, open_signer, public_path
 
 if TYPE_CHECKING:
@@ -139,9 +140,10 @@ def load_keyring(path: Path) -> Keyring:
 
     Raises:
         KeyringError: everything that is wrong with it, at once, with lines.
+        FileRefused: it is no regular file, or others may write to it.
     """
     try:
-        data = path.read_bytes()
+        data = read_trusted(path, "keyring", LARGEST_KEYRING)
     except OSError as error:
         raise KeyringError(
             f"cannot read the keyring {path}",

@@ -72,7 +72,8 @@ class ImageStore:
         try:
             found = admit(data, self._keys).slot_hash
         except ImageRejected as error:
-            raise ImageRejected(f"{name}: {error.what}", why=error.why, hint=hint) from error
+            keyring = f"{hint}; or was it the keyring that changed?"
+            raise ImageRejected(f"{name}: {error.what}", why=error.why, hint=keyring) from error
         if found != image_hash:
             raise VerificationFailed(f"{name} holds another image than its name says", hint=hint)
         self._verified[image_hash] = data

@@ -145,8 +145,16 @@ class PortLock:
     def _prepare(self) -> None:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = self._directory.lstat()
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self._unusable(error.strerror or str(error)) from error
+        # Under the temporary folder anybody can make it before us, and hold what they like there.
+        if not stat.S_ISDIR(status.st_mode):
+            raise self._unusable("it is a symbolic link, or no directory")
+        if status.st_uid != os.getuid():
+            raise self._unusable("it belongs to another user")
+        if status.st_mode & stat.S_IWOTH:
+            raise self._unusable("others may write to it")
 
     def _take_all(self) -> None:
         for key in port_keys(self._url):
@@ -159,7 +167,7 @@ class PortLock:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self._unusable(error.strerror or str(error)) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -171,10 +179,10 @@ class PortLock:
         os.pwrite(descriptor, json.dumps(us).encode(), 0)
         return descriptor
 
-    def _unusable(self, error: OSError) -> Refused:
+    def _unusable(self, why: str) -> Refused:
         return Refused(
             f"cannot lock port {self._url}",
-            why=f"{self._directory}: {error.strerror}",
+            why=f"{self._directory}: {why}",
             hint="without a lock two programs could write to one device; "
             "name a lock directory that you may write to.",
         )

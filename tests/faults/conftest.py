@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.attacked_lab import AttackedLab
 from tests.faults.guarded_lab import GuardedLab
+from tests.faults.recorded_lab import RecordedLab
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,3 +36,15 @@ def guarded_lab_template(tmp_path_factory: pytest.TempPathFactory) -> GuardedLab
 def guarded(guarded_lab_template: GuardedLab, tmp_path: Path) -> GuardedLab:
     """A lab of one attack's own."""
     return guarded_lab_template.copy_to(tmp_path / "all")
+
+
+@pytest.fixture(scope="session")
+def recorded_lab_template(tmp_path_factory: pytest.TempPathFactory) -> RecordedLab:
+    """The lab with a signed journal in mid-rollout, before any attack."""
+    return RecordedLab.lay_out(tmp_path_factory.mktemp("recorded") / "all")
+
+
+@pytest.fixture
+def recorded(recorded_lab_template: RecordedLab, tmp_path: Path) -> RecordedLab:
+    """A lab of one attack's own."""
+    return recorded_lab_template.copy_to(tmp_path / "all")

@@ -22,6 +22,7 @@ from cryofw.journal import (
     StorageFailed,
     StorageLocked,
     StorageMissing,
+    StorageUnsafe,
     read_journal,
 )
 
@@ -103,9 +104,54 @@ def test_files_are_private_and_nothing_is_left_beside(tmp_path: Path) -> None:
 
 def test_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "j").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StorageDenied):
+    with pytest.raises(StorageUnsafe, match="is a symbolic link"):
         FileStorage(tmp_path).append("j", b"x")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_nothing_of_a_private_directory_is_a_link_a_pipe_or_open_to_others(tmp_path: Path) -> None:
+    storage = FileStorage(tmp_path / "private")
+    storage.write_atomic("a/b", b"x")
+    top = storage.directory
+
+    def refused(match: str) -> None:
+        for use in (
+            lambda: storage.read("a/b"),
+            lambda: storage.read_part("a/b", 0, 1),
+            lambda: storage.append("a/b", b"y"),
+            lambda: storage.write_atomic("a/b", b"y"),
+            lambda: storage.truncate("a/b", 0),
+        ):
+            with pytest.raises(StorageUnsafe, match=match):
+                use()
+
+    for path in (top, top / "a", top / "a" / "b"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        path.chmod(mode | 0o002)
+        refused("others may write")
+        path.chmod(mode)
+    (top / "a").rename(top / "c")
+    (top / "a").symlink_to("c")
+    refused("is a symbolic link")
+    (top / "a").unlink()
+    (top / "a").mkdir()
+    os.mkfifo(top / "a" / "b")
+    refused("is no regular file")
+    os.mkfifo(top / "a" / "b.lock")
+    with pytest.raises(StorageUnsafe), storage.lock("a/b"):
+        pass
+    assert (top / "c" / "b").read_bytes() == b"x"
+
+
+def test_private_directory_may_itself_be_a_link_and_a_published_one_lie_as_it_likes(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "state").symlink_to("real")
+    FileStorage(tmp_path / "state").write_atomic("a", b"x")
+    assert (tmp_path / "real" / "a").read_bytes() == b"x"
+    (tmp_path / "real" / "b").symlink_to("a")
+    assert FileStorage(tmp_path / "state", public=True).read("b") == b"x"
 
 
 def test_place_that_is_no_directory_is_bad_input(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ import pytest
 
 from cryofw.image import Algorithm, ImageError
 from cryofw.keys import (
+    FileRefused,
     KeyFileError,
     KeyRefused,
     Purpose,
     generate_key,
     load_file_signer,
+    load_keyring,
     no_passphrase,
     public_half,
     read_public_key,
@@ -164,10 +166,34 @@ def test_a_key_of_another_kind_is_told(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError):
         load_file_signer(tmp_path, "k", Purpose.IMAGE, no_passphrase)
-    with pytest.raises(KeyFileError, match="not a regular file"):
-        load_file_signer(Path("/dev/null"), "k", Purpose.IMAGE, no_passphrase)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for path in (Path("/dev/null"), Path("/dev/zero"), tmp_path / "pipe"):
+        with pytest.raises(FileRefused, match="no regular file"):
+            load_file_signer(path, "k", Purpose.IMAGE, no_passphrase)
+        with pytest.raises(FileRefused, match="no regular file"):
+            read_public_key(path)
+    (tmp_path / "large").write_bytes(bytes(65537))
     with pytest.raises(KeyFileError, match="larger than"):
-        read_public_key(Path("/dev/zero"))
+        read_public_key(tmp_path / "large")
+
+
+def test_what_others_can_write_to_is_not_believed(tmp_path: Path) -> None:
+    generate_key(tmp_path / "k.pem", Algorithm.ED25519, None)
+    public, ring = tmp_path / "k.pub.pem", tmp_path / "keys.yaml"
+    ring.write_text(
+        "schema: cryofw.keys/v1\n"
+        "keys:\n  k: {uri: file:k.pem, purpose: image, algorithm: ed25519}\n"
+    )
+    for path in (public, ring):
+        path.chmod(0o666)
+        with pytest.raises(FileRefused, match="others may write"):
+            load_keyring(ring)
+        path.chmod(0o664)
+        assert load_keyring(ring).entries
+    (tmp_path / "link.yaml").symlink_to(ring)
+    ring.chmod(0o646)
+    with pytest.raises(FileRefused, match="0646"):
+        load_keyring(tmp_path / "link.yaml")
 
 
 def test_a_private_key_is_not_read_as_a_public_one(tmp_path: Path) -> None:
