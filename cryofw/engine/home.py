@@ -329,6 +329,8 @@ class Home:
             if step is not None:
                 state.apply(step)
         replay(math.inf)
+        if records:
+            state.approvals.hear(datetime.fromisoformat(records[-1].t).timestamp())
         state.restart()
         return rollout
 

@@ -26,6 +26,12 @@ class Approvals:
 
     plan: Plan
     given: dict[str, dict[str, float]] = field(default_factory=dict)
+    heard_s: float = -math.inf
+    """The latest time heard of: a clock that is set back brings back no approval that expired."""
+
+    def hear(self, t_s: float) -> None:
+        """It was `t_s` (seconds since 1970)."""
+        self.heard_s = max(self.heard_s, t_s)
 
     def take(self, event: e.StageApproved) -> None:
         """An approval was recorded; what is not signed counts where no policy is in force."""
@@ -54,8 +60,8 @@ class Approvals:
 
     def standing(self, stage: str, now_s: float | None) -> list[str]:
         """Whose approvals of a stage hold now; all, if the time is not known."""
-        named = self.given.get(stage, {})
-        return [who for who, until in named.items() if now_s is None or now_s < until]
+        named, known_s = self.given.get(stage, {}), self.heard_s if now_s is None else now_s
+        return [who for who, until in named.items() if max(known_s, self.heard_s) < until]
 
     def missing(self, stage: PlannedStage, before: PlannedStage | None, now_s: float | None) -> str:
         """Why a stage may not start; empty if it may."""

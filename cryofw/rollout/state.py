@@ -250,6 +250,7 @@ class RolloutState(
         """A window may have opened or closed."""
         was_open = self.window_open
         self.now_s = event.t_s
+        self.approvals.hear(event.t_s)
         if self.window_open and not was_open:
             self.touch_all()
 

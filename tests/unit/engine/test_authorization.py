@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cryofw.engine.authorization import Authorization
+from cryofw.engine.home import Home
 from cryofw.engine.request_box import AdmittedRequests, RequestBox
 from cryofw.errors import VerificationFailed
 from cryofw.journal import MemoryStorage
@@ -24,6 +25,7 @@ from tests.unit.trust.soft_key import SoftKey, certificate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 class Desk:
@@ -163,6 +165,19 @@ def test_the_record_names_the_key_that_signed() -> None:
     proof = {**desk.proof("bart@lab", desk.people.keys["bart"]), "key": "SHA256:" + "A" * 43}
     with pytest.raises(SignatureInvalid, match="another key"):
         desk.authorization().admit(e.StageApproved("fleet", "bart@lab", "", proof), NOW)
+
+
+def test_a_clock_that_was_set_back_between_two_runs_brings_nothing_back(tmp_path: Path) -> None:
+    desk = Desk()
+    home = Home(tmp_path, MemoryStorage())
+    past = desk.records(desk.start(), desk.approval("bart@lab", desk.people.keys["bart"]))
+    readings = home.readings(desk.plan.rollout)
+    soon = home.fold_rollout(desk.plan, past, readings).state
+    assert soon.approvals.standing("fleet", NOW.timestamp()) == ["bart@lab"]
+
+    late = make_record(Entry("journal-repaired"), 2, "2026-11-22T00:00:00.000Z", "anna@lab")
+    state = home.fold_rollout(desk.plan, [*past, late], readings).state
+    assert state.approvals.standing("fleet", NOW.timestamp()) == []
 
 
 def test_a_request_is_looked_at_again_when_its_file_changes() -> None:
