@@ -52,11 +52,12 @@ def untold_risks(plan: Plan) -> list[str]:
 def _risks(plan: Plan, device: PlannedDevice) -> dict[str, str]:
     found: dict[str, str] = {}
     release, last_good = plan.release, device.last_good
-    if not (device.connection.watchdog or device.connection.power_hook):
+    if not device.connection.has_reset_path:
         found[NO_RESET_PATH] = "no reset path"
     if device.running_hash in ("", release.hash):
         return found
-    if last_good is None or not boots_after(release, last_good):
+    overwritten = device.connection.overwrites
+    if overwritten or last_good is None or not boots_after(release, last_good):
         found[NO_WAY_BACK] = "no way back after confirm"
     if last_good is not None and Version.parse(release.version) < Version.parse(last_good.version):
         found[DOWNGRADE] = f"{release.version} is older than the running {last_good.version}"
