@@ -19,8 +19,10 @@ from cryofw.cli.journalkey import (
 from cryofw.cli.keychoice import trusted_image_keys
 from cryofw.cli.options import PATH, json_option, keyring_option, state_option
 from cryofw.cli.output import Output, Status
+from cryofw.errors import Paused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cryofw.audit import AuditReport, LogTrust
@@ -64,7 +66,8 @@ def verify(
     verdicts and approvals before what they allow; what people signed, against the policy of
     their rollout; plans, raw readings and signed images by their digests. Each verdict is drawn
     again from the raw readings. Exit code 4 if anything was changed or breaks a rule; it names
-    the first record and byte that lie.
+    the first record and byte that lie. Exit code 75 if nothing lies, but the signatures of
+    encrypted images could not be checked, because no key here opens them.
     """
     from cryofw.audit import ApprovalEvidence, ImageEvidence, VerdictEvidence, verify_log
     from cryofw.journal import FileStorage
@@ -87,14 +90,18 @@ def verify(
     )
     verified_images = images.verified if images else None
     foreign = images.foreign if images else 0
+    locked = images.locked if images else ()
     output = Output()
     if as_json:
         beside = {
             "foreign_images": foreign,
             "signed_acts": acts.proven,
             "verdicts": verdicts.drawn,
+            "verified": not locked,
+            "unchecked_images": list(locked),
         }
         output.json({**_as_json(report, verified_images), **beside})
+        _end(locked)
         return
     _render(output, report, trust, verified_images, len(kept))
     if foreign:
@@ -105,6 +112,19 @@ def verify(
     if acts.proven:
         note = f"{acts.proven}, each allowed by the policy of its rollout"
         output.line(f"  signed acts {note}")
+    if locked:
+        note = (
+            f"the signatures of encrypted images: {len(locked)}. Their files are those of the "
+            "plan, but no key of this host opens them: CRYOFW_DECRYPTION_KEY"
+        )
+        output.status(Status.WARNING, "not checked", note)
+    _end(locked)
+
+
+def _end(locked: Sequence[str]) -> None:
+    """Unknown is not healthy, and no lie either."""
+    if locked:
+        raise click.exceptions.Exit(Paused.exit_code)
 
 
 def _as_json(report: AuditReport, images: int | None) -> dict[str, object]:

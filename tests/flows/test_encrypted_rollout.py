@@ -81,6 +81,17 @@ def test_a_rollout_of_encrypted_images_ends_well_and_a_bad_one_is_taken_back(
 
     assert lab.running() == dict.fromkeys(DEVICES, "good")
     lab.check_moment(before)
+    lab.call("audit", "verify").expect(0, "images     2")
+    unknown = lab.call("audit", "verify", key="")
+    unknown.expect(75, "verified", "not checked", "encrypted images: 2", "CRYOFW_DECRYPTION_KEY")
+    report = lab.call("audit", "verify", "--json", key="").expect(75).json_lines[0]
+    assert not report["verified"]
+    assert lab.hash("good") in report["unchecked_images"]
+    path = lab.state / "images" / f"{lab.hash('good')}.bin"
+    kept = path.read_bytes()
+    path.write_bytes(kept[:100] + bytes([kept[100] ^ 1]) + kept[101:])
+    lab.call("audit", "verify", key="").expect(4, "the release cannot be proven")
+    path.write_bytes(kept)
     assert secret("good") in lab.slot("c2-b", 0)
     assert secret("factory") not in lab.slot("c2-b", 1)
 
