@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cryofw.audit import Filter, StoryLine
     from cryofw.journal import Record
 
+_SHOWN = 12
+
 
 @click.command()
 @state_option
@@ -74,7 +76,7 @@ def _require_known(records: Sequence[Record], wanted: Filter) -> None:
     from cryofw.audit import kinds_told
 
     _require("device", wanted.device, {record.device or "" for record in records})
-    _require("kind", wanted.kind, {record.kind for record in records} | kinds_told())
+    _require_kind(wanted.kind, {record.kind for record in records}, kinds_told())
     people = {str(record.fields.get("by", "")) for record in records}
     _require("person", wanted.who, {record.who for record in records} | people)
     rollouts = {record.rollout for record in records} - {""}
@@ -86,14 +88,32 @@ def _require_known(records: Sequence[Record], wanted: Filter) -> None:
         )
 
 
+def _require_kind(kind: str, here: set[str], told: Iterable[str]) -> None:
+    """A kind that cryofw knows may be missing here; one that nobody knows is misspelt."""
+    if not kind or kind in here or kind in told:
+        return
+    raise UsageError(
+        f"the journal knows no kind {kind!r}",
+        why=f"it has {', '.join(sorted(here)) or 'none'}",
+        hint=did_you_mean(kind, sorted(here.union(told))),
+    )
+
+
 def _require(what: str, name: str, known: Iterable[str]) -> None:
     names = sorted(set(known) - {""})
     if name and name not in names:
         raise UsageError(
             f"the journal knows no {what} {name!r}",
-            why=f"it has {', '.join(names[-12:]) or 'none'}",
+            why=f"it has {_some(names)}",
             hint=did_you_mean(name, names),
         )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The latest of many; that there are more is said."""
+    more = len(names) - _SHOWN
+    shown = ", ".join(names[-_SHOWN:]) or "none"
+    return f"{shown}, and {more} more" if more > 0 else shown
 
 
 def _tell(output: Output, line: StoryLine) -> None:

@@ -1,4 +1,4 @@
-"""One device of a rollout: how far it is, and the numbers that it was decided on."""
+"""One device of a rollout: how far it is, the numbers it was decided on, and why it went back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def show_device(
     output: Output, state: RolloutState, records: Iterable[Record], device: str, *, as_json: bool
 ) -> None:
-    """What was measured on `device` in this rollout, and what came of it.
+    """What was measured on `device` in this rollout, what came of it, and why.
 
     Raises:
         BadInput: the rollout has no such device.
@@ -45,7 +45,7 @@ def show_device(
         f"{output.mark(status_of(progress.state), device)}  {progress.state.value}, "
         f"runs {names(progress.known_hash)}, {state.plan.rollout}"
     )
-    if not told:
+    if not any(record.kind in evidence_story.KINDS for record in told):
         output.line("  nothing was measured on it in this rollout")
     for record in told:
         output.line()
@@ -57,8 +57,17 @@ def show_device(
             show_numbers(output, record.kind, record.fields, metrics=metrics)
 
 
+_REASONS = frozenset({
+    "device-refused", "device-unreachable", "upload-failed", "device-reverted", "confirm-refused",
+    "retry-granted", "common-cause-found", "hold-expired", "failure-spread", "device-abandoned",
+    "device-rollback-requested", "device-rolled-back", "device-stuck", "device-quarantined",
+    "device-accepted", "calibration-failed", "coefficients-failed",
+})  # fmt: skip
+"""Kinds that say why a device is not where it was to be: a hang reaches no verdict."""
+
+
 def _is_about(record: Record, device: str) -> bool:
     if record.kind not in evidence_story.KINDS:
-        return False
+        return record.device == device and record.kind in _REASONS
     devices = record.fields.get("devices")
     return record.device == device or (isinstance(devices, list) and device in devices)

@@ -84,6 +84,7 @@ def test_a_bad_release_is_taken_back_by_itself(
     assert story.ended == "rolled-back"
     assert story.devices["rig-a"].stands == ends
     assert set(story.devices) == {"rig-a"}, "nothing was sent beyond the rig"
+    lab.run("status", "--device", "rig-a").expect(0, ends, says)
     # The lab is free for the next release.
     lab.run("deploy", "drift.bin", "--yes").expect(6)
 

@@ -124,3 +124,19 @@ def test_known_kind_that_did_not_happen_is_no_error(
 def test_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == fleet_json_schema()
+
+
+def test_misspelt_kind_names_all_that_there_are(
+    tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = [f"kind-{letter}" for letter in "abcdefghijklmnopqrst"]
+    with Journal.open(FileStorage(tmp_path), clock=clock, who="anna@lab") as journal:
+        for kind in kinds:
+            journal.append(kind, device=f"c-{kind}")
+    assert run(["audit", "show", "--kind", "gate-pased", "--state", str(tmp_path)]) == 2
+    shown = capsys.readouterr().err
+    assert all(kind in shown for kind in kinds)
+    assert "gate-passed" in shown
+    assert run(["audit", "show", "--kind", "gate-passed", "--state", str(tmp_path)]) == 0
+    assert run(["audit", "show", "--device", "x", "--state", str(tmp_path)]) == 2
+    assert "and 8 more" in capsys.readouterr().err
