@@ -11,13 +11,23 @@ from cryofw.device.errors import ConnectionChanged, DeviceUnreachable
 from cryofw.device.link_record import DeviceLogLine, LinkCounts
 from cryofw.device.session import Session
 from cryofw.smp import BadFrame, LogLine, StaleResponse
-from cryofw.transport import PortUnavailable, StreamLost, open_when_back
+from cryofw.transport import (
+    NoControlLines,
+    PortUnavailable,
+    StreamLost,
+    open_when_back,
+    parse_line_steps,
+    play,
+    rest_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cryofw.clock import Clock
     from cryofw.device.target import Target
     from cryofw.smp import ClientEvent
-    from cryofw.transport import ByteStream, Opener
+    from cryofw.transport import ByteStream, LineStep, Opener
 
 LOG_LINES_KEPT = 1000
 
@@ -30,6 +40,8 @@ class DeviceLine:
         self._opener = opener
         self._clock = clock
         self._session: Session | None = None
+        self._stream: ByteStream | None = None
+        self._rest = rest_of(parse_line_steps(target.reset_lines))
         self._next_seq = 0
         self._connection = 0
         self._opening = asyncio.Lock()
@@ -67,12 +79,23 @@ class DeviceLine:
             if self._session is not None and self._session.lost:
                 await self.drop(self._session)
             if self._session is None:
-                stream = await self._open_stream(patience_s)
+                self._stream = stream = await self._open_stream(patience_s)
                 self._session = Session(stream, first_seq=self._next_seq, on_event=self._take)
                 if self._connection:
                     self.count(reopens=1)
                 self._connection += 1
             return self._session
+
+    async def play(self, steps: Iterable[LineStep]) -> None:
+        """Do steps on DTR and RTS of the port, opening it if need be.
+
+        Raises:
+            DeviceUnreachable: it cannot be opened.
+            NoControlLines, StreamLost: as `transport.play`.
+        """
+        await self.session()
+        assert self._stream is not None
+        await play(self._stream, steps, self._clock.sleep)
 
     def require_connection(self, connection: int) -> None:
         """Refuse another connection than this one.
@@ -116,7 +139,7 @@ class DeviceLine:
     async def _open_stream(self, patience_s: float | None) -> ByteStream:
         target = self._target
         try:
-            return await open_when_back(
+            stream = await open_when_back(
                 self._opener,
                 target.port,
                 baud=target.baud,
@@ -131,6 +154,25 @@ class DeviceLine:
                 why=str(error),
                 hint=error.hint or "Is it plugged in and powered?",
             ) from error
+        if target.reset_lines:
+            await self._let_go(stream)
+        return stream
+
+    async def _let_go(self, stream: ByteStream) -> None:
+        """Bring DTR and RTS to rest, and wait: opening has moved them, and so reset the board."""
+        try:
+            await play(stream, (self._rest,), self._clock.sleep)
+            await self._clock.sleep(self._target.boot_time_s)
+        except (NoControlLines, StreamLost) as error:
+            await stream.close()
+            raise DeviceUnreachable(
+                f"{self._target.name} cannot be let out of reset",
+                why=str(error),
+                hint=error.hint,
+            ) from error
+        except BaseException:
+            await stream.close()
+            raise
 
     def _take(self, event: ClientEvent) -> None:
         if isinstance(event, LogLine):

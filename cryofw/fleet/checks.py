@@ -162,6 +162,10 @@ def check_hooks(document: Document, controllers: list[Controller]) -> Iterator[P
             if sibling not in known:
                 hint = did_you_mean(sibling, known)
                 yield Problem((*shared, place), f"unknown controller `{sibling}`", hint)
+        if one.reset.lines and "://" in one.port and not one.port.startswith("rfc2217://"):
+            message = f"the port of `{one.name}` has no DTR and RTS"
+            hint = "`lines` is for local ports and rfc2217://; otherwise use a hook"
+            yield Problem(layers.origin("reset", "lines"), message, hint)
         if one.reset.hook is not None:
             by_hook.setdefault(one.reset.hook, []).append(one)
         for other in by_hook.get(one.reset.hook or (), []):

@@ -40,6 +40,15 @@ class HeartbeatDocument(StrictDocument):
     )
 
 
+LineStepText = Annotated[
+    str,
+    Field(
+        pattern=r"^(dtr (on|off)( rts (on|off))?|rts (on|off)( dtr (on|off))?"
+        r"|[0-9]{1,4}(\.[0-9]{1,3})? ?(ms|s))$"
+    ),
+]
+
+
 class ResetDocument(StrictDocument):
     """How a hung controller is restarted; `watchdog` alone is short for `{watchdog: true}`."""
 
@@ -53,6 +62,14 @@ class ResetDocument(StrictDocument):
     shared_by: list[Name] | None = Field(
         None, description="The other controllers that the hook restarts too."
     )
+    lines: list[LineStepText] | None = Field(
+        None,
+        min_length=1,
+        max_length=32,
+        description="Steps on DTR and RTS of the port that reset the board: `rts on`, "
+        "`dtr off rts on`, `100 ms`; for local ports and rfc2217://.",
+        examples=[["rts on", "100 ms", "rts off"]],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +78,7 @@ class ResetDocument(StrictDocument):
             return value
         if value == "watchdog":
             return {"watchdog": True}
-        hint = "write `watchdog`, or {hook: [COMMAND, ...]}"
+        hint = "write `watchdog`, {hook: [COMMAND, ...]} or {lines: [STEP, ...]}"
         raise PydanticCustomError(
             "reset", "{message}", {"message": f"`{value}` is not a reset path", "hint": hint}
         )

@@ -73,19 +73,26 @@ class HeartbeatRule:
 
 @dataclass(frozen=True)
 class ResetPath:
-    """How a hung controller is restarted; neither watchdog nor hook means: not at all.
+    """How a hung controller is restarted; none of the three means: not at all.
 
-    `shared_by` names the other controllers that the hook restarts too.
+    `shared_by` names the other controllers that the hook restarts too, `lines` are steps on DTR
+    and RTS of its own port.
     """
 
     watchdog: bool = False
     hook: tuple[str, ...] | None = None
     shared_by: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:
         """Whether a hung controller can be restarted at all."""
-        return self.watchdog or self.hook is not None
+        return self.watchdog or self.from_outside
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether something else than the controller itself restarts it."""
+        return self.hook is not None or bool(self.lines)
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,12 @@ class Resolver:
         if written.shared_by and not written.hook:
             message = "`shared_by` without `hook`: there is no command that could be shared"
             self._problem(layers.origin("reset", "shared_by"), message, on_key=True)
+        by_lines, by_hook = layers.origin("reset", "lines"), layers.origin("reset", "hook")
+        if written.lines and written.hook and len(by_lines) == len(by_hook):
+            message = "`lines` and `hook`: one of them restarts it from outside"
+            self._problem(by_lines, message, on_key=True)
+        if written.lines and (not written.hook or len(by_lines) > len(by_hook)):
+            return ResetPath(bool(written.watchdog), lines=tuple(written.lines))
         hook = None
         if written.hook:
             values, path = (

@@ -7,6 +7,7 @@ become `PortUnavailable` (cannot be opened) and `StreamLost` (broke while open).
 from __future__ import annotations
 
 from cryofw.transport.descriptor import DescriptorStream
+from cryofw.transport.line_sequence import LineStep, parse_line_steps, play, rest_of
 from cryofw.transport.lock import Holder, PortLock, PortLocked, default_lock_directory, port_keys
 from cryofw.transport.memory import MemoryStream, memory_pair
 from cryofw.transport.opener import PortOpener, SchemeOpener
@@ -34,6 +35,7 @@ __all__ = [
     "DirectWriter",
     "EventStream",
     "Holder",
+    "LineStep",
     "MemoryStream",
     "NoControlLines",
     "Opener",
@@ -49,5 +51,8 @@ __all__ = [
     "default_lock_directory",
     "memory_pair",
     "open_when_back",
+    "parse_line_steps",
+    "play",
     "port_keys",
+    "rest_of",
 ]

@@ -155,6 +155,19 @@ CASES = [
         "did you mean `c1-",
     ),
     ("reset: watchdog", "reset: {§shared_by: [c1-a]}", "`shared_by` without `hook`", ""),
+    (
+        '{port: "sim://c1-c"}',
+        "{port: /dev/ttyS9, reset: {hook: [pdu], §lines: [rts on]}}",
+        "`lines` and `hook`",
+        "",
+    ),
+    ("reset: watchdog", "reset: {lines: [§rts maybe]}", "`rts maybe`", ""),
+    (
+        '{port: "sim://c1-c"}',
+        '{port: "sim://c1-c", reset: {lines: §[rts on, 100 ms, rts off]}}',
+        "the port of `c1-c` has no DTR and RTS",
+        "rfc2217://",
+    ),
     ("flash: 60 mW", "flash: §2 W", "one flash alone exceeds the heat budget", "80% of 1.5 W"),
     ("every: 2 s", "every: 2 s, timeout: §3 s", "timeout is longer than", ""),
     (

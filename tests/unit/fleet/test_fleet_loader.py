@@ -108,6 +108,15 @@ def test_short_form_of_reset_replaces_a_hook(fleet: Fleet) -> None:
     assert fleet.by_name["r2"].reset == ResetPath(hook=("relay",), shared_by=("r1",))
 
 
+def test_reset_by_the_lines_of_the_port() -> None:
+    lines = "  reset: {lines: [dtr off rts on, 100 ms, rts off]}"
+    text = LAYERED.replace('  reset: {hook: [pdu, cycle, "${cryostat}/${controller}"]}', lines)
+    text = text.replace("sim://", "/dev/serial/by-id/")
+    reset = parse_fleet(text).by_name["a"].reset
+    assert reset == ResetPath(lines=("dtr off rts on", "100 ms", "rts off"))
+    assert reset.exists
+
+
 def test_missing_reset_path_is_visible() -> None:
     text = LAYERED.replace('  reset: {hook: [pdu, cycle, "${cryostat}/${controller}"]}\n', "")
     assert not parse_fleet(text).by_name["a"].reset.exists
