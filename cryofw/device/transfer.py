@@ -17,7 +17,7 @@ from cryofw.smp import (
     UploadPacket,
     UploadStalled,
 )
-from cryofw.smp.messages import ImageCommand, UploadAnswer
+from cryofw.smp.messages import ImageCommand, UploadAnswer, fields
 from cryofw.transport import StreamLost
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ class Transfer:
         self._changed = False
         self._error: CryofwError | StreamLost | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
+        self._heard_at = 0.0
+        self._hurried = False
         self._slowest_s = 0.0
         self._wire_s = link.wire_s(flow.plan.max_packet)
         self._silences = 0
@@ -130,10 +131,12 @@ class Transfer:
             return
         entry = self._under_way.pop(answer.seq)
         packet, sent_at = entry
-        now = self._loop.time()
+        self._heard_at = now = self._loop.time()
         self._slowest_s = max(now - sent_at, self._slowest_s * _FADE)
-        self._silences = 0
-        self._deadline = now + self._wait_s()
+        if self._silences or self._hurried:
+            # The timer was set for another wait.
+            self._silences, self._hurried = 0, False
+            self._set_timer()
         try:
             self._take(packet, answer)
         except (MessageError, PlaceLost, UploadStalled) as error:
@@ -146,8 +149,11 @@ class Transfer:
 
     def damaged(self) -> None:
         """See `Burst.damaged`."""
-        if self._deadline > self._loop.time() + DAMAGE_GRACE_S:
-            self._expect_answer(DAMAGE_GRACE_S)
+        grace_at = self._loop.time() + DAMAGE_GRACE_S
+        if self._timer is not None and grace_at < self._deadline():
+            # From now on, and only until the next answer.
+            self._heard_at, self._hurried = grace_at - DAMAGE_GRACE_S, True
+            self._set_timer()
 
     def broken(self, error: StreamLost) -> None:
         """See `Burst.broken`."""
@@ -155,17 +161,20 @@ class Transfer:
         self._wake_up()
 
     def _take(self, packet: UploadPacket, answer: Response) -> None:
-        status = answer.error
-        if status is not None:
+        body = answer.body
+        if ("rc" in body or "err" in body) and (status := answer.error) is not None:
             if not passes_by_itself(status):
                 self._error = rejection(self._target.name, "take the image", status)
                 return
             self._flow.turned_away(packet.number)
             self._pause_s = self._target.retries.backoff_s
             return
-        told = UploadAnswer.from_body(answer.body)
         self.bytes_answered += packet.end - packet.off
-        self._flow.answered(packet.number, told.off, told.match)
+        if len(body) == 1:
+            self._flow.answered(packet.number, fields.uint(body, "off"))
+        else:
+            told = UploadAnswer.from_body(body)
+            self._flow.answered(packet.number, told.off, told.match)
         self._on_progress()
 
     # sending
@@ -197,9 +206,12 @@ class Transfer:
             self._post(session, packet, seq, wire)
 
     def _post(self, session: Session, packet: UploadPacket, seq: int, wire: bytes) -> None:
+        now = self._loop.time()
         if not self._under_way:
-            self._expect_answer(self._wait_s())
-        self._under_way[seq] = packet, self._loop.time()
+            self._heard_at = now
+        self._under_way[seq] = packet, now
+        if self._timer is None:
+            self._set_timer()
         self._requests += 1
         if packet.off < self._furthest:
             self._repeats += 1
@@ -236,22 +248,24 @@ class Transfer:
             return wire_s + request_s * 2.0 ** (self._silences - 1)
         return wire_s + min(max(SHORTEST_WAIT_S, _SLACK * self._slowest_s), request_s)
 
-    def _expect_answer(self, within_s: float) -> None:
-        self._deadline = self._loop.time() + within_s
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-        elif self._timer.when() > self._deadline:
+    def _deadline(self) -> float:
+        wait_s = DAMAGE_GRACE_S if self._hurried else self._wait_s()
+        return self._heard_at + wait_s
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
             self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        self._timer = self._loop.call_at(self._deadline(), self._on_timer)
 
     def _on_timer(self) -> None:
-        """One timer for the whole window: it finds that the deadline has moved, or passed."""
+        """One timer for the whole window: it finds that an answer came since, or that none did."""
         self._timer = None
         if not self._under_way:
             return
-        if self._deadline > self._loop.time() + _TIME_STEP_S:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        if self._deadline() > self._loop.time() + _TIME_STEP_S:
+            self._set_timer()
             return
+        self._hurried = False
         self._silences += 1
         self._give_up()
         self._flow.lost()

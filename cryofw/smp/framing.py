@@ -147,6 +147,11 @@ class FrameDecoder:
         """Take the next bytes and return what they completed, in order."""
         if self._tail:
             data = self._tail + data
+        if len(data) <= self._max_line and data[:2] == _START and self._is_one_line(data):
+            self._take_frame_line(data[:-1])
+            self._tail = b""
+            events, self._events = self._events, []
+            return events
         lines = data.split(b"\n")
         rest = lines.pop()
         for line in lines:
@@ -155,6 +160,14 @@ class FrameDecoder:
         self._tail = self._take_line(rest, ended=False) if rest else b""
         events, self._events = self._events, []
         return events
+
+    def _is_one_line(self, data: bytes) -> bool:
+        """Whether this is one framed line and nothing else, as most answers are."""
+        return (
+            data.find(b"\n") == len(data) - 1
+            and self._position is _Position.LINE_START
+            and _MARKER.search(data, 2) is None
+        )
 
     def _take_line(self, line: bytes, *, ended: bool) -> bytes:
         """Handle a line or the beginning of one; return the bytes to hold until more come."""

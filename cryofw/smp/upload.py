@@ -6,20 +6,25 @@ of that offset, so a resumed, repeated or reordered upload needs no memory here.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cryofw.smp.body import MessageError, encode_body
-from cryofw.smp.message import HEADER_SIZE, V2, Group, Header, Op
+from cryofw.smp.message import HEADER_SIZE, V2, Group, Op
 from cryofw.smp.messages.image_group import ImageCommand, upload_chunk, upload_first_chunk
 
 if TYPE_CHECKING:
     from cryofw.smp.message import Request
 
-# CBOR (RFC 8949, 3.): up to which argument a head has how many bytes, and what its first one says.
-_HEADS = ((0x17, 1, 0), (0xFF, 2, 24), (0xFFFF, 3, 25), (0xFFFFFFFF, 5, 26))
+# CBOR (RFC 8949, 3.): up to which argument a head has how many bytes.
+_HEADS = ((0x17, 1), (0xFF, 2), (0xFFFF, 3), (0xFFFFFFFF, 5))
+_AROUND = len(b"\xa2\x63off\x64data")
+_HEADER = struct.Struct("!BBHHBB")
+# Plain integers: enumerations are slow to pack.
+_WRITE, _IMAGE, _UPLOAD = int(Op.WRITE), int(Group.IMAGE), int(ImageCommand.UPLOAD)
 
 
 @dataclass(frozen=True)
@@ -110,12 +115,12 @@ class UploadPlan:
             MessageError: `off` is not inside the file.
         """
         data = self.data[off : self.end_of_chunk(off)]
-        body = b"\xa2\x63off%b\x64data%b" % (_head(0x00, off), _head(0x40, len(data)))
-        length = len(body) + len(data)
-        header = Header(
-            Op.WRITE, version, 0, length, Group.IMAGE, seq, ImageCommand.UPLOAD
-        ).encode()
-        return b"%b%b%b" % (header, body, data)
+        head, size = _head(0x00, off), _head(0x40, len(data))
+        length = _AROUND + len(head) + len(size) + len(data)
+        first = (version - 1) << 3 | _WRITE
+        return b"%b\xa2\x63off%b\x64data%b%b" % (
+            _HEADER.pack(first, 0, length, _IMAGE, seq, _UPLOAD), head, size, data
+        )  # fmt: skip
 
     def _data_size(self, off: int) -> int:
         """Data bytes of a full chunk at `off`; below 1 if the packet has no room."""
@@ -128,11 +133,11 @@ class UploadPlan:
     @cached_property
     def _data_sizes(self) -> tuple[tuple[int, int], ...]:
         """Data bytes of a full chunk at all offsets from 1 up to a limit."""
-        return tuple((limit, self._count_data_size(limit)) for limit, _, _ in _HEADS)
+        return tuple((limit, self._count_data_size(limit)) for limit, _ in _HEADS)
 
     def _count_data_size(self, off: int) -> int:
         room = self.max_packet - HEADER_SIZE - self._overhead(off)
-        for limit, head, _ in _HEADS:
+        for limit, head in _HEADS:
             if room - head <= limit:
                 break
         # Just above a limit the longer head eats what the shorter one would have left.
@@ -150,7 +155,10 @@ class UploadPlan:
 
 
 def _head(major: int, argument: int) -> bytes:
-    size, short = next((size, short) for limit, size, short in _HEADS if argument <= limit)
-    if size == 1:
+    if argument <= 0x17:
         return bytes((major | argument,))
-    return bytes((major | short,)) + argument.to_bytes(size - 1, "big")
+    if argument <= 0xFF:
+        return bytes((major | 24, argument))
+    if argument <= 0xFFFF:
+        return bytes((major | 25, argument >> 8, argument & 0xFF))
+    return bytes((major | 26,)) + argument.to_bytes(4, "big")

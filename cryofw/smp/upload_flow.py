@@ -87,14 +87,12 @@ class UploadFlow:
     @property
     def next_off(self) -> int | None:
         """Where the packet begins that would go next; None: there is none now."""
-        if not self._begun or self.done:
-            return None
         if self._next >= self._size:
-            if self._under_way:
+            if self.done or self._under_way:
                 return None
             # All were sent and answered, but the server has not got to the end.
             self._next = self.off
-        return self._next
+        return None if self.done or not self._begun else self._next
 
     def begin(self, off: int, match: bool | None = None) -> None:
         """Go on from `off`, the answer to the first packet, which goes alone and elsewhere.
@@ -117,10 +115,8 @@ class UploadFlow:
 
     def take(self) -> UploadPacket | None:
         """Return the packet to send now, None if there is none or the window is full."""
-        if len(self._under_way) >= self.window:
-            return None
         off = self.next_off
-        if off is None:
+        if off is None or len(self._under_way) >= self.window:
             return None
         self._numbers += 1
         packet = UploadPacket(self._numbers, off, self.plan.end_of_chunk(off))
