@@ -141,7 +141,9 @@ def _find_token(uri: Pkcs11Uri, path: Path) -> Token:
     found = [token for token in ready if _matches(uri, token)]
     if len(found) == 1:
         return found[0]
-    names = ", ".join(f"{token.label!r} (serial {token.serial.decode()})" for token in ready)
+    names = ", ".join(
+        f"{token.label!r} (serial {token.serial.decode(errors='replace')})" for token in ready
+    )
     if found:
         raise KeyringError(
             f"{len(found)} tokens match {uri.text}",
