@@ -6,109 +6,24 @@ signed anew, the key signed what it should not; else its hash and signature are 
 
 from __future__ import annotations
 
-import shutil
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from cryofw.image import parse_image
 from cryofw.image.publishedkeys import PUBLISHED_KEYS
-from cryofw.image.tlv import BOARD, MAGIC, PROTECTED_MAGIC, Tlv, TlvType, encode_area
-from cryofw.keys import Purpose, load_keyring, no_passphrase
-from tests.flows.small_lab import SmallLab, firmware
+from cryofw.image.tlv import BOARD, Tlv, TlvType
+from cryofw.keys import Purpose, load_keyring
+from tests.faults.forged_image import PROTECTED_LENGTH, Forgery, good, offered, patched
+from tests.flows.small_lab import firmware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cryofw.image.header import Header
     from tests.faults.attacked_lab import AttackedLab
 
     Command = tuple[str, ...]
-    Records = Callable[[list[Tlv]], list[Tlv]]
-
-PROGRAM_LENGTH, PROTECTED_LENGTH, HEADER_LENGTH, FLAGS, RESERVED = 12, 10, 8, 16, 28
-"""Where these fields lie in the header (MCUboot, image.h)."""
-
-
-@dataclass(frozen=True)
-class Forgery:
-    """An image in pieces that can be exchanged."""
-
-    header: Header
-    gap: bytes
-    body: bytes
-    protected: tuple[Tlv, ...]
-    tlvs: tuple[Tlv, ...]
-
-    @classmethod
-    def of(cls, data: bytes) -> Forgery:
-        image = parse_image(data)
-        gap = data[32 : image.header_size]
-        return cls(image.header, gap, image.body, image.protected, image.tlvs)
-
-    @property
-    def region(self) -> bytes:
-        """Header, body and protected records, with the sizes that they have now."""
-        area = encode_area(PROTECTED_MAGIC, self.protected) if self.protected else b""
-        header = replace(self.header, body_size=len(self.body), protected_size=len(area))
-        return header.encode() + self.gap + self.body + area
-
-    @property
-    def data(self) -> bytes:
-        return self.region + encode_area(MAGIC, self.tlvs)
-
-    def with_tlvs(self, edit: Records) -> Forgery:
-        return replace(self, tlvs=tuple(edit(list(self.tlvs))))
-
-    def with_protected(self, *more: Tlv) -> Forgery:
-        return replace(self, protected=(*self.protected, *more))
-
-    def value(self, kind: TlvType, value: bytes) -> Forgery:
-        """Another value in the record of a type."""
-        return self.with_tlvs(
-            lambda tlvs: [Tlv(t.type, value) if t.type == kind else t for t in tlvs]
-        )
-
-    def signed(
-        self, lab: SmallLab, key: str = "firmware", purpose: Purpose = Purpose.IMAGE
-    ) -> Forgery:
-        """The same, hashed and signed anew by a key of the lab."""
-        signer = load_keyring(lab.directory / "keys.yaml").signer(key, purpose, no_passphrase)
-        algorithm = signer.public_key.algorithm
-        digest = sha256(self.region).digest()
-        to_sign = digest if algorithm == "ed25519" else self.region
-        records = (
-            Tlv(TlvType.SHA256, digest),
-            Tlv(TlvType.KEYHASH, signer.public_key.key_hash),
-            Tlv(algorithm.signature_type, signer.sign(to_sign)),
-        )
-        return replace(self, tlvs=records)
-
-
-def good(lab: AttackedLab) -> Forgery:
-    return Forgery.of((lab.lab.directory / "good.bin").read_bytes())
-
-
-def offered(lab: AttackedLab, image: Forgery | bytes) -> Command:
-    """Somebody is given the file."""
-    data = image.data if isinstance(image, Forgery) else image
-    (lab.lab.directory / "given.bin").write_bytes(data)
-    return ("deploy", "given.bin", "--yes")
-
-
-def patched(lab: AttackedLab, offset: int, form: str, value: int) -> Command:
-    """A field of the header as somebody else wants it."""
-    data = bytearray(good(lab).data)
-    struct.pack_into(form, data, offset, value)
-    return offered(lab, bytes(data))
-
-
-def flipped(lab: AttackedLab, offset: int) -> Command:
-    data = bytearray(good(lab).data)
-    data[offset] ^= 0x10
-    return offered(lab, bytes(data))
 
 
 # --- who signed it --------------------------------------------------------------------------
@@ -311,158 +226,3 @@ def counter_twice(lab: AttackedLab) -> Command:
 
 def board_twice(lab: AttackedLab) -> Command:
     return offered(lab, good(lab).with_protected(Tlv(BOARD, b"cc41")).signed(lab.lab))
-
-
-# --- bytes ----------------------------------------------------------------------------------
-
-
-def payload_flipped(lab: AttackedLab) -> Command:
-    return flipped(lab, 0x300)
-
-
-def version_flipped(lab: AttackedLab) -> Command:
-    return flipped(lab, 20)
-
-
-def board_flipped(lab: AttackedLab) -> Command:
-    return flipped(lab, len(good(lab).region) - 1)
-
-
-def hash_flipped(lab: AttackedLab) -> Command:
-    return flipped(lab, len(good(lab).region) + 10)
-
-
-def signature_flipped(lab: AttackedLab) -> Command:
-    return flipped(lab, len(good(lab).data) - 1)
-
-
-def cut_in_the_body(lab: AttackedLab) -> Command:
-    return offered(lab, good(lab).data[:0x800])
-
-
-def cut_in_the_signature(lab: AttackedLab) -> Command:
-    return offered(lab, good(lab).data[:-1])
-
-
-def cut_after_the_protected_area(lab: AttackedLab) -> Command:
-    return offered(lab, good(lab).region)
-
-
-def byte_behind(lab: AttackedLab) -> Command:
-    return offered(lab, good(lab).data + b"\xff")
-
-
-def image_behind(lab: AttackedLab) -> Command:
-    return offered(lab, good(lab).data + (lab.lab.directory / "drift.bin").read_bytes())
-
-
-def trailer_behind(lab: AttackedLab) -> Command:
-    """A trailer that marks the image for good: no bootloader would ever revert it."""
-    lab.lab.sign("good", "--confirm", "--slot-size", "64K")
-    return ("deploy", "good.bin", "--yes")
-
-
-# --- the header -----------------------------------------------------------------------------
-
-
-def header_smaller_than_a_header(lab: AttackedLab) -> Command:
-    return patched(lab, HEADER_LENGTH, "<H", 16)
-
-
-def header_larger_than_the_file(lab: AttackedLab) -> Command:
-    return patched(lab, HEADER_LENGTH, "<H", 0xFFFF)
-
-
-def header_moved_over_the_body(lab: AttackedLab) -> Command:
-    """The same region, with its first bytes as header: the sums agree, the start does not."""
-    image = good(lab)
-    data = bytearray(image.data)
-    struct.pack_into("<H", data, HEADER_LENGTH, image.header.header_size + 64)
-    struct.pack_into("<I", data, PROGRAM_LENGTH, image.header.body_size - 64)
-    return offered(lab, bytes(data))
-
-
-def body_that_wraps(lab: AttackedLab) -> Command:
-    """A sum of sizes that a 32-bit machine wraps around to a small one."""
-    return patched(lab, PROGRAM_LENGTH, "<I", 0xFFFF_FFF0)
-
-
-def reserved_field_used(lab: AttackedLab) -> Command:
-    return patched(lab, RESERVED, "<I", 1)
-
-
-def unknown_flag(lab: AttackedLab) -> Command:
-    return patched(lab, FLAGS, "<I", 0x8000)
-
-
-def compressed(lab: AttackedLab) -> Command:
-    return patched(lab, FLAGS, "<I", 0x400)
-
-
-def encrypted_without_a_key(lab: AttackedLab) -> Command:
-    return patched(lab, FLAGS, "<I", 0x004)
-
-
-def encrypted_with_two_lengths(lab: AttackedLab) -> Command:
-    return patched(lab, FLAGS, "<I", 0x00C)
-
-
-def key_without_encryption(lab: AttackedLab) -> Command:
-    return injected(lab, Tlv(TlvType.ENC_EC256, bytes(113)))
-
-
-def not_bootable(lab: AttackedLab) -> Command:
-    image = good(lab)
-    flagged = replace(image, header=replace(image.header, flags=0x10))
-    return offered(lab, flagged.signed(lab.lab))
-
-
-# --- rightly signed, and wrong here ---------------------------------------------------------
-
-
-def older_version(lab: AttackedLab) -> Command:
-    lab.lab.sign("good", version="0.9.0")
-    return ("deploy", "good.bin", "--yes")
-
-
-def lower_counter(lab: AttackedLab) -> Command:
-    """The devices' counter is 5: the bootloader would refuse it, or never let it go back."""
-    lab.lab.sign("factory", "--security-counter", "5", version="1.0.0")
-    _flash_by_hand(lab)
-    lab.lab.sign("good", "--security-counter", "4")
-    return ("deploy", "good.bin", "--yes")
-
-
-def no_counter(lab: AttackedLab) -> Command:
-    lab.lab.sign("factory", "--security-counter", "5", version="1.0.0")
-    _flash_by_hand(lab)
-    return ("deploy", "good.bin", "--yes")
-
-
-def counter_that_bars_the_way_back(lab: AttackedLab) -> Command:
-    """MCUboot #2420: after a confirm the last good image would not boot any more."""
-    lab.lab.sign("good", "--security-counter", "7")
-    return ("deploy", "good.bin", "--yes")
-
-
-def _flash_by_hand(lab: AttackedLab) -> None:
-    shutil.rmtree(lab.lab.state / "sim")
-    lab.lab.run("sim", "create", "--factory", "factory.bin").expect(0)
-
-
-def for_another_board(lab: AttackedLab) -> Command:
-    image = good(lab)
-    other = replace(image, protected=(Tlv(BOARD, b"cc41"),))
-    return offered(lab, other.signed(lab.lab))
-
-
-def as_the_way_back(lab: AttackedLab) -> Command:
-    """The way back is an image that nobody signed for this lab."""
-    (lab.lab.directory / "given.bin").write_bytes(lab.sign_elsewhere("factory"))
-    return ("deploy", "good.bin", "--last-good", "given.bin", "--yes")
-
-
-def verified_by_hand(lab: AttackedLab) -> Command:
-    """The trusted key itself is named beside one of a stranger."""
-    (lab.lab.directory / "given.bin").write_bytes(lab.sign_elsewhere("good"))
-    return ("verify", "given.bin", "--key", "firmware")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tests.flows.small_lab import SmallLab
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import Any
 
     from cryofw.rollout import Event
 
@@ -135,6 +137,16 @@ def signed(head: TreeHead, by: SmallLab, name: str = "") -> SignedHead:
     ring = load_keyring(by.directory / "keys.yaml")
     signer = ring.signer("journal", Purpose.JOURNAL, no_passphrase)
     return SignedHead(head, sign_note(head.text, name or head.origin, signer))
+
+
+def edited(line: bytes, **changes: object) -> bytes:
+    """A record that says something else, in the form that a record has."""
+    fields: dict[str, Any] = json.loads(line)
+    return json.dumps({**fields, **changes}, separators=(",", ":")).encode() + b"\n"
+
+
+def renumbered(lines: list[bytes]) -> list[bytes]:
+    return [edited(line, n=number) for number, line in enumerate(lines)]
 
 
 def _make_key(lab: SmallLab) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cryofw.engine.request_box import RequestBox
-from cryofw.journal import MemoryStorage
+from cryofw.journal import FileStorage, MemoryStorage
 from cryofw.rollout import events as e
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_requests_come_out_as_they_went_in_and_urgent_ones_first() -> None:
@@ -46,3 +51,15 @@ def test_a_broken_request_does_not_hide_the_others() -> None:
     box.put(e.StopRequested("anna"), "9")
     assert [event for _, event in box.waiting()] == [e.StopRequested("anna")]
     assert len(storage.list("requests/")) == 1
+
+
+def test_a_link_in_place_of_a_request_is_removed_and_hides_no_stop(tmp_path: Path) -> None:
+    storage = FileStorage(tmp_path / "state")
+    box = RequestBox(storage, "r-1")
+    box.put(e.StopRequested("anna"), "9")
+    (tmp_path / "elsewhere").write_text("{}")
+    planted = tmp_path / "state" / "requests" / "r-1" / "0-abort-requested-1.json"
+    planted.symlink_to(tmp_path / "elsewhere")
+    assert [event for _, event in box.waiting()] == [e.StopRequested("anna")]
+    assert not planted.is_symlink()
+    assert (tmp_path / "elsewhere").exists()

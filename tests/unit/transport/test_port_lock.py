@@ -157,6 +157,17 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     assert victim.read_text() == "data"
 
 
+def test_a_directory_that_is_not_ours_alone_holds_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to("real")
+    with pytest.raises(Refused, match="symbolic link"):
+        PortLock("/dev/x", tmp_path / "link").acquire()
+    (tmp_path / "real").chmod(0o777)
+    with pytest.raises(Refused, match="others may write"):
+        PortLock("/dev/x", tmp_path / "real").acquire()
+    assert not list((tmp_path / "real").iterdir())
+
+
 def test_default_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert default_lock_directory() == tmp_path / "cryofw-locks"
