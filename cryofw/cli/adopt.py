@@ -9,7 +9,7 @@ import click
 
 from cryofw.cli.adoptimages import ask_for_images, read_counters, read_images
 from cryofw.cli.deploy import fleet_option
-from cryofw.cli.journalkey import has_keyring
+from cryofw.cli.journalkey import has_keyring, sign_at_once
 from cryofw.cli.keychoice import trusted_image_keys
 from cryofw.cli.operator import operator_name
 from cryofw.cli.options import PATH, json_option, keyring_option, state_option
@@ -95,6 +95,7 @@ def adopt(
         Output(sys.stderr).status(Status.WARNING, "no key", what)
     given = read_images(images, keys)
     home = Home(state)
+    sign_at_once(home)
     ports = [controller.port for controller in chosen]
     answers = run_on_site(state, ports, lambda site: survey(site, chosen))
     hashes = sorted({one.hash for one in answers.values() if one.hash and not one.refused})

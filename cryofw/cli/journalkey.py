@@ -11,10 +11,18 @@ from click.core import ParameterSource
 
 from cryofw.cli.keychoice import passphrase_source, pin_source
 from cryofw.errors import CryofwError, Interrupted, UsageError
-from cryofw.keys import KeyringError, Purpose, read_public_key
+from cryofw.keys import (
+    KeyRefused,
+    KeyringError,
+    Purpose,
+    environment_passphrase,
+    environment_pin,
+    read_public_key,
+)
 
 if TYPE_CHECKING:
     from cryofw.audit import LogTrust
+    from cryofw.engine.home import Home
     from cryofw.image import PublicKey
     from cryofw.keys import Keyring, Signer
 
@@ -46,15 +54,26 @@ quorum_option = click.option(
 
 
 class KeyringSigner:
-    """A key of the keyring that is opened when it first signs, once; a `NoteSigner`."""
+    """A key of the keyring that is opened when it first signs, once; a `NoteSigner`.
 
-    def __init__(self, ring: Keyring, name: str, purpose: Purpose) -> None:
+    Args:
+        ring, name, purpose: which key.
+        asks: whether a person at the terminal may be asked for its passphrase or PIN.
+    """
+
+    def __init__(self, ring: Keyring, name: str, purpose: Purpose, *, asks: bool = True) -> None:
         self.name = name
+        self._asks = asks
         self.public_key = ring.public_key(name, purpose)
         self._ring = ring
         self._purpose = purpose
         self._signer: Signer | None = None
         self._error: CryofwError | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether its private half is a file of this computer."""
+        return self._ring.entries[self.name].uri.startswith("file:")
 
     def open(self) -> Signer:
         """Open the private half, asking for a passphrase or PIN at most once.
@@ -65,10 +84,10 @@ class KeyringSigner:
         if self._error is not None:
             raise self._error
         if self._signer is None:
+            passphrase = passphrase_source(None) if self._asks else environment_passphrase()
+            pin = pin_source() if self._asks else environment_pin()
             try:
-                self._signer = self._ring.signer(
-                    self.name, self._purpose, passphrase_source(None), pin_source()
-                )
+                self._signer = self._ring.signer(self.name, self._purpose, passphrase, pin)
             except Interrupted:
                 raise
             except CryofwError as error:
@@ -81,10 +100,39 @@ class KeyringSigner:
         return self.open().sign(message)
 
 
-def journal_signer(keyring: Path) -> KeyringSigner | None:
+def sign_at_once(home: Home) -> None:
+    """Let what a person is about to say stand under a signature as soon as it is written.
+
+    Nobody is asked for anything, and no token or key service is waited for: an approval, and the
+    emergency stop above all, must not depend on a key. What is not signed so, the next checkpoint
+    covers; that it is not is said.
+    """
+    context = click.get_current_context(silent=True)
+    given = context.params.get("keyring") if context else None
+    keyring = given or Path(os.environ.get("CRYOFW_KEYRING") or "keys.yaml")
+    try:
+        signer = journal_signer(keyring, asks=False)
+        if signer is None:
+            return
+        if not signer.is_file:
+            raise KeyRefused(
+                f"the key {signer.name!r} is not a file, and is not waited for",
+                hint="`cryofw audit checkpoint` signs with it",
+            )
+        signer.open()
+        home.signer = signer
+    except CryofwError as error:
+        click.echo(f"the journal is not signed yet: {error}", err=True)
+
+
+def journal_signer(keyring: Path, *, asks: bool = True) -> KeyringSigner | None:
     """The key that signs checkpoints: the keyring's only journal key, or CRYOFW_JOURNAL_KEY.
 
     None if there is no keyring, or no journal key in it: then checkpoints are not signed.
+
+    Args:
+        keyring: the file.
+        asks: whether a person may be asked for what opens the key.
 
     Raises:
         KeyringError: the keyring has mistakes, or several journal keys.
@@ -104,7 +152,7 @@ def journal_signer(keyring: Path) -> KeyringSigner | None:
         )
     if not name and not names:
         return None
-    return KeyringSigner(ring, name or names[0], Purpose.JOURNAL)
+    return KeyringSigner(ring, name or names[0], Purpose.JOURNAL, asks=asks)
 
 
 def named_signer(keyring: Path, name: str | None, purpose: Purpose) -> KeyringSigner:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofw.cli.deploy import fleet_option
+from cryofw.cli.journalkey import sign_at_once
 from cryofw.cli.operator import operator_name
 from cryofw.cli.options import json_option, state_option
 from cryofw.cli.output import Output, Status
@@ -94,6 +95,7 @@ def unpin(device: str, why: str, state: Path, as_json: bool) -> None:
 
 def _say(home: Home, event: LabEvent, device: str, word: str, what: str, *, as_json: bool) -> None:
     who = operator_name()
+    sign_at_once(home)
     told = say_of_lab(home, event, who, secrets.token_hex(4))
     output = Output()
     if as_json:

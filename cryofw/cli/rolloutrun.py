@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cryofw.cli.journalkey import journal_signer
+from cryofw.cli.journalkey import journal_signer, sign_at_once
 from cryofw.cli.keychoice import trusted_image_keys
 from cryofw.cli.output import Output, Status
 from cryofw.cli.rolloutview import RolloutView, show_summary, state_json
@@ -205,6 +205,7 @@ def tell_or_do(
     """
     holder = home.holder
     if not holder:
+        sign_at_once(home)
         do()
         return
     home.requests(rollout).put(event, secrets.token_hex(4))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cryofw.cli.journalkey import sign_at_once
 from cryofw.cli.operator import operator_name
 from cryofw.cli.options import json_option, state_option
 from cryofw.cli.output import Output, Status
@@ -60,6 +61,7 @@ def stop(rollout: str | None, why: str, patience_s: float, state: Path, as_json:
     event = e.StopRequested(operator_name(), why)
     stopped = _stop_elsewhere(home, summary, event, patience_s)
     if stopped is None:
+        sign_at_once(home)
         stopped = home.stop(home.load_plan(summary), event, event.by)
     if as_json:
         Output().json(state_json(stopped))

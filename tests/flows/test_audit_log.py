@@ -47,6 +47,26 @@ def test_rollout_signs_its_journal_and_the_audit_asks_for_it(lab: SmallLab) -> N
     lab.run("audit", "verify").expect(0)
 
 
+def test_what_a_person_says_is_signed_at_once(lab: SmallLab) -> None:
+    lab.run("approve", "--stage", "fleet").expect(0)
+    records, signed = sizes(lab)
+    assert records == signed
+    lab.run("stop", "--why", "smoke").expect(0)
+    assert sizes(lab)[0] > records
+    assert sizes(lab)[0] == sizes(lab)[1]
+    lab.run("pin", "rig-a", "--exclude", "--why", "mine").expect(0)
+    assert sizes(lab)[0] == sizes(lab)[1]
+
+
+def test_key_that_asks_is_not_waited_for(lab: SmallLab) -> None:
+    name = "keys/journal.pem"
+    key = lab.directory / name
+    key.unlink()
+    lab.run("approve", "--stage", "fleet").expect(0, "the journal is not signed yet", name)
+    records, signed = sizes(lab)
+    assert records == signed + 1
+
+
 def test_other_key_than_the_trusted_one_is_refused(lab: SmallLab) -> None:
     ring = ("--keyring", "other.yaml")
     lab.run("keys", "generate", "eve", "--purpose=journal", "--no-passphrase", *ring).expect(0)
@@ -116,8 +136,8 @@ def test_witness_elsewhere_cosigns_and_finds_a_fork(lab: SmallLab, tmp_path: Pat
         bert.run("audit", "witness", "request", *answer).expect(exit_code, *says)
 
     ask(lab, 0, 0, "by bert")
-    lab.run("approve", "--stage", "fleet").expect(0)
     size = sizes(lab)[1]
+    lab.run("approve", "--stage", "fleet").expect(0)
     ask(lab, 0, 5, f"this witness has seen {size} records")
     ask(lab, size, 0)
     keys = ("--witness-key", "bert.pub.pem", "--witnesses", "1")
