@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BOARDS = ("cc40", "cc41", "qx-1")
 SLOT_KIB = 16
+_LONGEST_S = 4 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def draw_game(seed: int) -> Game:
         device_keys=(ours.public,),
         never=firmware.never,
         happenings=draw_weather(chance, fleet),
+        longest_s=_LONGEST_S,
     )
 
 

@@ -29,6 +29,7 @@ class Game:
         never: the release is bad beyond doubt: no device may keep it.
         happenings: what happens.
         patience: how often a person starts the rollout again before they give up.
+        longest_s: a process that runs longer than this will never end.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Game:
     never: bool = False
     happenings: tuple[Happening, ...] = ()
     patience: int = 8
+    longest_s: float = 30 * 86400.0
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,14 @@ class _Players:
         """One process of the operator; the state it left, and whether it died."""
         host = self._world.open_host(operator)
         try:
-            state = await host.run(self._work(operator, host, says, number))
+            async with asyncio.timeout(self._world.game.longest_s):
+                state = await host.run(self._work(operator, host, says, number))
+        except TimeoutError:
+            words = f"the rollout of {operator.name} runs and runs"
+            broken = InvariantBroken(Invariant.EVERY_DEVICE_SETTLED, words)
+            self._world.broken = self._world.broken or broken
+            host.die()
+            return None, True
         except CryofwError as error:
             self._why = str(error)
             operator.find_the_right_disk()
