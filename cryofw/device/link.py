@@ -27,6 +27,8 @@ __all__ = ["LOG_LINES_KEPT", "Link"]
 # Timers closer than the loop's resolution fire at once: waiting for less would spin.
 _TIME_STEP_S = 1e-6
 LONGEST_TIMEOUT_S = 60.0
+# Header, length and CRC around a body, and a margin for the marks of the lines.
+_AROUND = 16
 # Start bit, 8 data bits, stop bit; and base64 makes 4 characters of 3 bytes.
 _BITS_PER_BYTE = 10 * 4 / 3
 
@@ -45,6 +47,7 @@ class Link:
         self._closes = 0
         self._quiet_until = float("-inf")
         self._quiets = 0
+        self._transit_s: float | None = None
         self._slots = Slots()
 
     @property
@@ -71,6 +74,11 @@ class Link:
     def slots(self) -> Slots:
         """Who may have a request under way."""
         return self._slots
+
+    @property
+    def transit_s(self) -> float:
+        """The shortest round trip so far, without the time that its bytes took on the line."""
+        return self._transit_s or 0.0
 
     @property
     def quiets(self) -> int:
@@ -180,7 +188,7 @@ class Link:
                         await self._clock.sleep(self._target.retries.backoff_s)
                 else:
                     if attempt == attempts or not passes_by_itself(answer.error):
-                        return answer, self._clock.monotonic() - started
+                        return answer, self._measure(started, request, answer)
                     await self._clock.sleep(self._target.retries.backoff_s)
                 self._line.count(repeats=1)
                 wait_s = min(2 * wait_s, max(wait_s, LONGEST_TIMEOUT_S))
@@ -216,7 +224,7 @@ class Link:
     async def _try(
         self, session: Session, request: Request, wait_s: float, quiet_after_s: float
     ) -> Response:
-        wire_s = self.wire_s(len(encode_body(request.body)) + 16)
+        wire_s = self.wire_s(len(encode_body(request.body)) + _AROUND)
         self._line.count(requests=1)
         answer = None
         try:
@@ -235,6 +243,14 @@ class Link:
             if quiet_after_s and (answer is None or answer.error is None):
                 self.keep_quiet(quiet_after_s)
         return answer
+
+    def _measure(self, started: float, request: Request, answer: Response) -> float:
+        took_s = self._clock.monotonic() - started
+        size = len(encode_body(request.body)) + 2 * _AROUND + len(answer.message.payload)
+        transit_s = max(0.0, took_s - self.wire_s(size))
+        if self._transit_s is None or transit_s < self._transit_s:
+            self._transit_s = transit_s
+        return took_s
 
     def wire_s(self, size: int) -> float:
         """Seconds that a message of `size` bytes takes on the line at most."""

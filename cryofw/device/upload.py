@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], None]
 
 
+MOST_UNDER_WAY = 32
+
+
 @dataclass(frozen=True)
 class UploadReport:
     """How an upload went.
@@ -117,8 +120,7 @@ class Upload:
     async def _until_done(self) -> bool | None:
         buffers = await self._examiner.buffers()
         plan = UploadPlan.of(self._data, max_packet=buffers.max_packet)
-        # Requests and answers share the buffers: what the device really bears, the flow finds out.
-        flow = UploadFlow(plan, most=buffers.buf_count)
+        flow = UploadFlow(plan, most=self._most_under_way(buffers))
         fruitless = 0
         while True:
             reached = self._reached
@@ -134,6 +136,17 @@ class Upload:
             await self._ready()
         await self._verify(flow.match)
         return flow.match
+
+    def _most_under_way(self, buffers: messages.ServerParameters) -> int:
+        """How many packets to try at most; what the device really bears, the flow finds out.
+
+        Its buffers bound what lies in the device, where requests and answers share them. What a
+        gateway or a radio holds on the way comes on top.
+        """
+        if buffers.buf_count <= 1:
+            return 1
+        on_the_way = self._link.transit_s / self._link.wire_s(buffers.max_packet)
+        return min(buffers.buf_count + int(on_the_way), MOST_UNDER_WAY)
 
     async def _send_all(self, flow: UploadFlow) -> None:
         """Send from wherever the device wants."""

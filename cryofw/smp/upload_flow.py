@@ -16,8 +16,10 @@ from cryofw.smp.body import MessageError
 if TYPE_CHECKING:
     from cryofw.smp.upload import UploadPlan
 
+EAGER_CALM: Final = 1
+"""Answers without a loss after which a larger window is tried, as long as none was ever lost."""
 SHORTEST_CALM: Final = 4
-"""Answers in a row, without a loss, after which a larger window is tried."""
+"""The same after a loss."""
 LONGEST_CALM: Final = 1024
 PROVEN_CALM: Final = 32
 """A window that so many answers came through did not cause the loss after them."""
@@ -72,7 +74,7 @@ class UploadFlow:
         self._under_way: dict[int, UploadPacket] = {}
         self._fruitless = 0
         self._calm = 0
-        self._calm_wanted = SHORTEST_CALM
+        self._calm_wanted = EAGER_CALM
 
     @property
     def under_way(self) -> int:
@@ -230,7 +232,8 @@ class UploadFlow:
             self._calm_wanted = SHORTEST_CALM
             return
         if self._calm < PROVEN_CALM:
-            self._calm_wanted = min(2 * self._calm_wanted, LONGEST_CALM)
+            doubled = max(2 * self._calm_wanted, SHORTEST_CALM)
+            self._calm_wanted = min(doubled, LONGEST_CALM)
         else:
             self._calm_wanted = SHORTEST_CALM
         self.window -= 1
