@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, TypeVar
 from cryofw.device import DeviceDriver, RetryRule, Target, Timeouts
 from cryofw.engine.virtual_time import SystemClock, run_virtual
 from cryofw.errors import CryofwError
-from cryofw.transport import PortLock, PortOpener, SchemeOpener, default_lock_directory
+from cryofw.transport import (
+    LockedOpener,
+    PortLock,
+    PortOpener,
+    SchemeOpener,
+    default_lock_directory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -136,19 +142,22 @@ def run_on_site(
 
 
 def _open_site(state: Path, ports: tuple[str, ...], stack: ExitStack) -> Site:
-    locks = default_lock_directory()
-    for port in ports:
-        if not port.startswith(SCHEME):
-            stack.enter_context(PortLock(port, locks))
+    directory = default_lock_directory()
+    locks = {
+        port: stack.enter_context(PortLock(port, directory))
+        for port in ports
+        if not port.startswith(SCHEME)
+    }
+    real = LockedOpener(PortOpener(), locks)
     if not any(port.startswith(SCHEME) for port in ports):
-        return Site(SystemClock(), PortOpener(), None)
+        return Site(SystemClock(), real, None)
     from cryofw.simulator import SimulatedLab
 
     lab = SimulatedLab.load(state / "sim")
     lab.start()
     stack.callback(lab.close)
     clock: Clock = LabClock(lab) if is_simulated(ports) else SystemClock()
-    return Site(clock, SchemeOpener({"sim": lab}), lab)
+    return Site(clock, SchemeOpener({"sim": lab}, real), lab)
 
 
 @contextmanager

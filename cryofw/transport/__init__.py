@@ -9,6 +9,7 @@ from __future__ import annotations
 from cryofw.transport.descriptor import DescriptorStream
 from cryofw.transport.line_sequence import LineStep, parse_line_steps, play, rest_of
 from cryofw.transport.lock import Holder, PortLock, PortLocked, default_lock_directory, port_keys
+from cryofw.transport.locked_opener import LockedOpener
 from cryofw.transport.memory import MemoryStream, memory_pair
 from cryofw.transport.opener import PortOpener, SchemeOpener
 from cryofw.transport.pty import PtyPort
@@ -36,6 +37,7 @@ __all__ = [
     "EventStream",
     "Holder",
     "LineStep",
+    "LockedOpener",
     "MemoryStream",
     "NoControlLines",
     "Opener",

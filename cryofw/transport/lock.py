@@ -111,23 +111,31 @@ class PortLock:
             self.release()
             raise
 
-    def follow(self) -> None:
-        """Take the port's present names too: call it when the port came back after a reset.
+    def follow(self) -> bool:
+        """Go where the port's name leads now: call it before the port is opened again.
 
-        What is held stays held, also when this raises.
+        Names that are no longer the port's are given back, before others are taken: two adapters
+        that have changed numbers with each other would wait for each other for ever. The name
+        itself stays held, also when this raises.
+
+        Returns:
+            Whether anything has changed.
 
         Raises:
             PortLocked: someone else holds the node that the port's name leads to now.
         """
+        keys = set(port_keys(self._url))
+        stale = [key for key in self._held if key not in keys]
+        changed = bool(stale) or not keys <= self._held.keys()
+        for key in stale:
+            _give_back(self._held.pop(key))
         self._take_all()
+        return changed
 
     def release(self) -> None:
         """Give the lock back; may be called twice."""
         for descriptor in self._held.values():
-            # The file stays: removing it would let two holders lock two files of one name.
-            with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, 0)
-            os.close(descriptor)
+            _give_back(descriptor)
         self._held.clear()
 
     def __enter__(self) -> Self:
@@ -186,6 +194,13 @@ class PortLock:
             hint="without a lock two programs could write to one device; "
             "name a lock directory that you may write to.",
         )
+
+
+def _give_back(descriptor: int) -> None:
+    # The file stays: removing it would let two holders lock two files of one name.
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+    os.close(descriptor)
 
 
 def _read_holder(descriptor: int) -> Holder | None:

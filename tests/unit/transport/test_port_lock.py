@@ -117,6 +117,23 @@ def test_following_onto_someone_elses_node_is_refused(
             lock.follow()
         with pytest.raises(PortLocked):
             PortLock(by_id, locks).acquire()
+        PortLock(str(tmp_path / "ttyUSB0"), locks).acquire()  # another device may be there now
+
+
+def test_a_port_that_stays_where_it_is_changes_nothing(
+    names: tuple[str, str], tmp_path: Path
+) -> None:
+    node, by_id = names
+    with PortLock(by_id, tmp_path / "locks") as lock:
+        assert not lock.follow()
+        Path(by_id).unlink()
+        assert lock.follow()  # unplugged
+        with pytest.raises(PortLocked):
+            PortLock(by_id, tmp_path / "locks").acquire()
+        Path(by_id).symlink_to("../ttyUSB0")
+        assert lock.follow()
+        with pytest.raises(PortLocked):
+            PortLock(node, tmp_path / "locks").acquire()
 
 
 def test_a_device_number_is_a_name_too() -> None:
