@@ -26,6 +26,8 @@ def with_device(**changes: Any) -> Plan:
 def test_a_plan_without_risks_tells_none() -> None:
     assert untold_risks(a_plan()) == []
     assert untold_risks(with_device(running_hash="", last_good=None)) == []  # it did not answer
+    lines = {"watchdog": False, "reset_lines": ("dtr on", "dtr off")}
+    assert untold_risks(with_device(connection=lines)) == []
 
 
 @pytest.mark.parametrize(
