@@ -96,13 +96,10 @@ class Host:
             What the use case raises, while the host lives.
         """
         main = asyncio.get_running_loop().create_task(use)
+        main.add_done_callback(_retrieve)
         self._main = main
         await asyncio.wait({main})
-        if not self.dead:
-            return main.result()
-        if not main.cancelled():
-            main.exception()  # of no interest any more
-        return None
+        return None if self.dead else main.result()
 
     def die(self) -> None:
         """End without warning."""
@@ -156,6 +153,12 @@ class Host:
     def _die_in(self, where: str) -> None:
         self.die()
         raise HostDied(f"power lost {where}")
+
+
+def _retrieve(task: asyncio.Task[object]) -> None:
+    """What a dead process failed with is of no interest to the loop."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _Line:
