@@ -138,6 +138,28 @@ def test_the_pipeline_calls_commands_that_exist() -> None:
     assert "cryofw audit verify" in names
 
 
+def test_every_job_of_the_pipeline_that_deploys_runs_the_plan_that_was_signed() -> None:
+    jobs = pipeline()
+    assert jobs[".deploy"]["extends"] == ".acts"
+    assert "CRYOFW_ID_TOKEN" in jobs[".acts"]["id_tokens"]
+    for name in ("deploy-rig", "deploy-canary", "deploy-fleet"):
+        deploys = [c for c in cryofw_calls("\n".join(jobs[name]["script"])) if c[0] == "deploy"]
+        assert [call[1:3] for call in deploys] == [["--plan", "plan.json"]], name
+        assert jobs[name]["extends"] == ".deploy"
+
+
+def test_what_approvers_sign_comes_after_the_canary_and_before_the_fleet() -> None:
+    jobs = pipeline()
+    signed, fleet = jobs["approve-fleet-signed"], jobs["deploy-fleet"]
+
+    assert jobs["deploy-canary"]["script"][-1].index("--statement")
+    assert all(rule["allow_failure"] is False for rule in signed["rules"])
+    under_policy, plain = fleet["rules"]
+    assert "$CRYOFW_POLICY" in under_policy["if"]
+    assert under_policy["needs"] == ["sign", "deploy-canary", "approve-fleet-signed"]
+    assert plain["needs"] == ["sign", "approve-fleet"]
+
+
 def test_the_readme_calls_commands_that_exist() -> None:
     calls = [parsed(words) for words in cryofw_calls(shell_blocks(read("README.md")))]
 
@@ -205,14 +227,23 @@ def test_each_job_that_deploys_keeps_its_state_whatever_happens() -> None:
     acting = [
         name
         for name, job in jobs.items()
-        if isinstance(job, dict) and re.search(r"cryofw (deploy|approve)", str(job.get("script")))
+        if isinstance(job, dict)
+        and re.search(r"cryofw (deploy|approve|plan)", str(job.get("script")))
     ]
-    assert acting == ["deploy-rig", "deploy-canary", "approve-fleet", "deploy-fleet"]
+    assert acting == [
+        "plan", "deploy-rig", "deploy-canary", "approve-fleet", "approve-fleet-signed",
+        "deploy-fleet",
+    ]  # fmt: skip
+    # What hands on a state directory: the signed approval hands on a signature only.
+    keepers = set(acting) - {"approve-fleet-signed"}
+    assert jobs["approve-fleet-signed"]["artifacts"]["paths"] == ["approvals/*.sig"]
     for name in acting:
-        assert jobs[name]["extends"] == ".deploy"
-        sources = [n for n in jobs[name]["needs"] if n in acting]
-        assert len(sources) == (0 if name == acting[0] else 1), f"{name} mixes two states"
-    assert jobs["approve-fleet"]["rules"][0]["allow_failure"] is False
+        job = jobs[name]
+        assert job["extends"] == ".deploy"
+        for needs in [job["needs"]] if "needs" in job else [r["needs"] for r in job["rules"]]:
+            sources = [need for need in needs if isinstance(need, str) and need in keepers]
+            assert len(sources) == (0 if name == acting[0] else 1), f"{name} mixes two states"
+    assert jobs["approve-fleet"]["rules"][-1]["allow_failure"] is False
 
 
 def test_ci_runs_the_readmes_command() -> None:
