@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryofw.audit.register import ADOPTED, NO_VERSION
+from cryofw.audit.register import ADOPTED, NO_VERSION, RECOVERED, RECOVERY, RECOVERY_KINDS
 
 if TYPE_CHECKING:
     from cryofw.audit.ledger import DeviceLedger, Ledger, RolloutLedger
@@ -16,7 +16,31 @@ def lab_rules_broken(ledger: Ledger, record: Record) -> list[str]:
     found = [] if record.fields.get("by") else ["it does not say who did it"]
     if record.kind == ADOPTED and (problem := _replaced_unsaid(ledger, record)):
         found.append(problem)
+    if record.kind in RECOVERY_KINDS and (problem := _recovered_out_of_turn(ledger, record)):
+        found.append(problem)
     return found
+
+
+def _recovered_out_of_turn(ledger: Ledger, record: Record) -> str:
+    """Asked for first, of the same image, and of no device that a rollout is at work on."""
+    device = str(record.device)
+    if record.kind == RECOVERY:
+        busy = [
+            name
+            for name, rollout in ledger.rollouts.items()
+            if rollout.resting != "the rollout had ended" and device in rollout.devices
+        ]
+        return f"{device} was to be recovered while {busy[-1]} was at work on it" if busy else ""
+    asked = ledger.register.recovering.get(device)
+    if asked is None:
+        return f"it is an outcome, but {RECOVERY} for {device} does not stand before it"
+    if asked != record.fields.get("hash"):
+        return f"it is about another image than was asked of {device}"
+    adopted = ledger.register.hardware.get(device, "")
+    answered = record.fields.get("hw") or ""
+    if record.kind == RECOVERED and adopted and answered != adopted:
+        return f"{device} was recovered, and answers as {answered or 'hardware without an id'}"
+    return ""
 
 
 def _replaced_unsaid(ledger: Ledger, record: Record) -> str:

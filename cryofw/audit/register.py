@@ -14,7 +14,12 @@ EXCLUDED = "device-excluded"
 UNPINNED = "device-unpinned"
 POLICY_KINDS = frozenset({"policy-pinned", "policy-unpinned"})
 
-LAB_KINDS = frozenset({ADOPTED, PINNED, EXCLUDED, UNPINNED}) | POLICY_KINDS
+RECOVERY = "recovery-requested"
+RECOVERED = "device-recovered"
+NOT_RECOVERED = "recovery-failed"
+RECOVERY_KINDS = frozenset({RECOVERY, RECOVERED, NOT_RECOVERED})
+
+LAB_KINDS = frozenset({ADOPTED, PINNED, EXCLUDED, UNPINNED}) | POLICY_KINDS | RECOVERY_KINDS
 """Kinds of records that belong to no rollout, and speak of one device, or of the policy."""
 
 NO_VERSION = ""
@@ -29,11 +34,13 @@ class RegisterLedger:
         hardware: device to the hardware id that it was adopted with; empty if it tells none.
         pins: device to the version that it may get; `NO_VERSION` for none.
         set_aside: hardware ids of controllers that were taken out while in quarantine.
+        recovering: device to the image that it is to be given over serial recovery.
     """
 
     hardware: dict[str, str] = field(default_factory=dict)
     pins: dict[str, str] = field(default_factory=dict)
     set_aside: set[str] = field(default_factory=set)
+    recovering: dict[str, str] = field(default_factory=dict)
 
     def take(self, record: Record, quarantine: set[str]) -> None:
         """Fold one record of a device; who is in `quarantine` follows the hardware."""
@@ -47,6 +54,10 @@ class RegisterLedger:
                 self.pins[device] = NO_VERSION
             case "device-unpinned":
                 self.pins.pop(device, None)
+            case "recovery-requested":
+                self.recovering[device] = str(record.fields.get("hash", ""))
+            case "device-recovered" | "recovery-failed":
+                self.recovering.pop(device, None)
             case _:
                 pass
 

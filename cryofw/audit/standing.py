@@ -19,9 +19,11 @@ _RUNS = {
     "test-booted": "on trial",
     "device-reverted": "gone back by itself",
     "device-rolled-back": "taken back",
+    "device-recovered": "recovered",
 }
 _ON_THE_WAY = frozenset({
     "image-test-requested", "device-rollback-requested", "device-stuck", "power-cycle-requested",
+    "recovery-requested", "recovery-failed",
 })  # fmt: skip
 UNKNOWN = "not known"
 

@@ -28,6 +28,9 @@ _PHRASES: dict[str, str] = {
     "device-pinned": "pinned {device} to version {version}",
     "device-excluded": "excluded {device} from every rollout",
     "device-unpinned": "unpinned {device}",
+    "recovery-requested": "recovering {device} with {version}, over its bootloader",
+    "device-recovered": "{device} runs {hash} again",
+    "recovery-failed": "{device} was NOT recovered",
     "policy-pinned": "put version {version} of the policy in force, from {source}",
     "policy-unpinned": "took the policy out of force: acts are not signed from here on",
     "device-check-requested": "checking {device}",
@@ -147,7 +150,7 @@ def tell(records: Iterable[Record], wanted: Filter) -> Iterator[StoryLine]:
     for record in records:
         if record.kind == "rollout-started":
             versions[str(record.fields.get("release"))] = str(record.fields.get("version"))
-        elif record.kind == "device-checked":
+        elif record.kind in {"device-checked", "recovery-requested"}:
             image = str(record.fields.get("hash"))
             versions.setdefault(image, str(record.fields.get("version")))
         if wanted.passes(record):

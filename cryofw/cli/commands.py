@@ -42,6 +42,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("rollback", "operate:rollback", "Rollout", "Take a whole rollout back."),
     LazyCommand("stop", "stop:stop", "Rollout", "Emergency stop: send nothing more."),
     LazyCommand("adopt", "adopt:adopt", "Lab", "Take over devices that were flashed by hand."),
+    LazyCommand("recover", "recover:recover", "Lab", "Bring back a device that runs nothing."),
     LazyCommand("pin", "pin:pin", "Lab", "Leave a device out of rollouts, or of all but one."),
     LazyCommand("unpin", "pin:unpin", "Lab", "Let a device take part again."),
     LazyCommand("inventory", "status:inventory", "Lab", "Show what runs on each device."),

@@ -38,6 +38,7 @@ from cryofw.device.reading import (
     HeartbeatSource,
     MetricsReading,
 )
+from cryofw.device.serial_recovery import RecoveryReport, SerialRecovery
 from cryofw.device.target import RetryRule, Target, Timeouts
 from cryofw.device.trial import RestoreReport
 from cryofw.device.upload import UploadReport
@@ -70,10 +71,12 @@ __all__ = [
     "Observation",
     "PowerHook",
     "PowerHookFailed",
+    "RecoveryReport",
     "RequestFailed",
     "ResetIgnored",
     "RestoreReport",
     "RetryRule",
+    "SerialRecovery",
     "SlotState",
     "Target",
     "Timeouts",

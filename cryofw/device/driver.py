@@ -11,6 +11,7 @@ from cryofw.device.lease import LeaseState, Tenancy
 from cryofw.device.line_reset import LineReset
 from cryofw.device.link import Link
 from cryofw.device.power import CommandPowerHook, PowerHook
+from cryofw.device.serial_recovery import SerialRecovery
 from cryofw.device.settings import Settings
 from cryofw.device.trial import RestoreReport, Trial
 from cryofw.device.upload import Upload, UploadReport
@@ -63,6 +64,7 @@ class DeviceDriver:
         self._settings = Settings(target, self._link, self._examiner, self._boot)
         self._tenancy = Tenancy(target, self._link, self._examiner)
         self._examiner.on_proven(self._tenancy.reassert)
+        self._power = power
 
     async def connect(self) -> None:
         """Open the port; nothing is sent. Other calls open it when they need it."""
@@ -204,6 +206,18 @@ class DeviceDriver:
 
             upload = send
         return await self._trial.restore(last_good_hash, upload)
+
+    def serial_recovery(self) -> SerialRecovery:
+        """Begin an attempt to bring it back through its bootloader; see `SerialRecovery`."""
+        return SerialRecovery(
+            self.target,
+            self._link,
+            self._examiner,
+            self._boot,
+            self._watch,
+            self._clock,
+            self._power,
+        )
 
     async def heartbeat(self) -> HeartbeatReading:
         """Ask once for a sign of life. See `Watch.heartbeat`."""

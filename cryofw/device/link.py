@@ -95,6 +95,10 @@ class Link:
         self._quiets += 1
         self._quiet_until = max(self._quiet_until, self._clock.monotonic() + seconds)
 
+    def end_quiet(self) -> None:
+        """Let requests go out again at once: to meet a bootloader in its moment."""
+        self._quiet_until = float("-inf")
+
     @asynccontextmanager
     async def silence(self) -> AsyncIterator[None]:
         """Let nothing be sent inside this block; what is under way ends first."""

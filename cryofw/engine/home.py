@@ -195,10 +195,14 @@ class Home:
 
     def history(self) -> History:
         """The fold over all records, those of retired journals first."""
+        return History.fold(self.all_records())
+
+    def all_records(self) -> Sequence[Record]:
+        """Those of retired journals and of this one, oldest first."""
         records = self.records()
         retired = retired_journals(self.storage, records[0]) if records else ()
         chain = [records, *(loaded.records for _, loaded in retired)]
-        return History.fold(record for part in reversed(chain) for record in part)
+        return [record for part in reversed(chain) for record in part]
 
     def records_of(self, rollout: str) -> Sequence[Record]:
         """The records of the journal in which a rollout was started; of this one if in none."""

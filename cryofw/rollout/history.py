@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.errors import BadInput
 from cryofw.rollout import events as e
+from cryofw.rollout import recovery_events as rec
 from cryofw.rollout.lab_events import DeviceAdopted, PolicyPinned, PolicyUnpinned
 from cryofw.rollout.record import step_from_record
 from cryofw.rollout.register import DeviceRegister
@@ -193,6 +194,12 @@ class History:
                 seen, why = (event.hash, "rolled back"), event.how
             case e.DeviceStuck():
                 seen, why = ("", "stuck"), event.why
+            case rec.RecoveryRequested():
+                seen, why = ("", "being recovered"), f"with {event.version}, by {event.by}"
+            case rec.DeviceRecovered():
+                seen, why = (event.hash, "recovered"), f"by {event.by}, over serial recovery"
+            case rec.RecoveryFailed():
+                seen, why = ("", "not recovered"), event.why
             case _:
                 pass
         if seen is not None:

@@ -12,6 +12,7 @@ from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
 from cryofw.rollout import lab_events as lab
 from cryofw.rollout import operator_events as oe
+from cryofw.rollout import recovery_events as rec
 from cryofw.rollout import release_events as rel
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _PASSING = {e.ReadingTaken.kind, e.ClockTicked.kind, ce.CryostatObserved.kind}
 
 EVENTS: dict[str, type[e.Event]] = {
     event.kind: event
-    for module in (e, ce, coe, rel, oe, lab)
+    for module in (e, ce, coe, rel, oe, lab, rec)
     for event in vars(module).values()
     if isinstance(event, type) and issubclass(event, e.Event) and event.kind
     if event.kind not in _PASSING

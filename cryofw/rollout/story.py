@@ -17,6 +17,7 @@ from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
 from cryofw.rollout import lab_events as lab
 from cryofw.rollout import operator_events as oe
+from cryofw.rollout import recovery_events as rec
 from cryofw.rollout import release_events as rel
 
 if TYPE_CHECKING:
@@ -131,6 +132,14 @@ def _of_lab(step: e.Event, version: Callable[[str], str]) -> Line | None:
             return Line(Tone.WARNING, "excluded", what)
         case lab.DeviceUnpinned():
             return Line(Tone.GOOD, "unpinned", _asked(step.by, step.why))
+        case rec.RecoveryRequested():
+            what = f"with {step.version}, {_asked(step.by, step.why)}"
+            return Line(Tone.WARNING, "recovering", what)
+        case rec.DeviceRecovered():
+            what = f"runs {version(step.hash)} again, read back; {step.beats} heartbeats followed"
+            return Line(Tone.GOOD, "recovered", what)
+        case rec.RecoveryFailed():
+            return Line(Tone.BAD, "not recovered", step.why)
         case lab.PolicyPinned():
             what = f"version {step.version} from {step.source}, by {step.by}"
             return Line(Tone.WARNING, "policy", f"{what} ({step.digest[:16]})")
