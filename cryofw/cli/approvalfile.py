@@ -33,9 +33,17 @@ def read_proof(statement: Path, signature: Path) -> Proof:
 
 
 def write_statement(
-    home: Home, plan: Plan, stage: str, path: Path, principal: str, why: str, *, force: bool
+    home: Home,
+    plan: Plan,
+    stage: str,
+    path: Path,
+    principal: str,
+    why: str,
+    *,
+    plan_file: str,
+    force: bool,
 ) -> None:
-    """Write what an approver signs elsewhere, and say how.
+    """Write what an approver signs elsewhere, and say how; `plan_file` names the plan, if any.
 
     Raises:
         UsageError: it was not said who will.
@@ -56,4 +64,5 @@ def write_statement(
     output = Output()
     output.status(Status.OK, "to sign", f"{path}, until {made.expires}")
     output.line(f"  ssh-keygen -Y sign -n {APPROVAL_NAMESPACE} -f KEY {path}")
-    output.line(f"  then: cryofw approve --statement {path} --signature {path}.sig")
+    of = f"{plan_file} " if plan_file else ""
+    output.line(f"  then: cryofw approve {of}--statement {path} --signature {path}.sig")

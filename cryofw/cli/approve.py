@@ -22,7 +22,9 @@ from cryofw.rollout import parse_plan
 from cryofw.trust.statement import Role, parse_statement
 
 if TYPE_CHECKING:
+    from cryofw.engine.approval_box import ApprovalBox
     from cryofw.rollout import Plan, RolloutState
+    from cryofw.rollout.approval_state import Approvals
     from cryofw.trust import Proof
 
 
@@ -89,7 +91,14 @@ def approve(
         _take(subject, read_proof(statement, signature), as_json=as_json)
     elif statement is not None:
         write_statement(
-            subject.home, subject.plan, subject.stage, statement, principal, why, force=force
+            subject.home,
+            subject.plan,
+            subject.stage,
+            statement,
+            principal,
+            why,
+            plan_file=plan or "",
+            force=force,
         )
     else:
         if not as_json:
@@ -110,6 +119,8 @@ def _subject(home: Home, name: str | None, stage: str) -> _Subject:
         plan = parse_plan(read_file(Path(name), "plan"), name)
         if plan.rollout not in home.history().rollouts:
             return _Subject(home, plan, None, _stage(home, plan, None, stage))
+    elif name is not None and Path(name).suffix:  # of a rollout no name has one
+        read_file(Path(name), "plan")
     summary = home.find(plan.rollout if plan else name)
     if summary.ended is not None:
         raise Refused(
@@ -151,14 +162,24 @@ def _stage(home: Home, plan: Plan, state: RolloutState | None, stage: str) -> st
 
 def _needed(home: Home, plan: Plan, state: RolloutState | None, stage: str, also: str = "") -> int:
     """How many approvals a stage still needs, besides that of `also`."""
-    from cryofw.rollout.approval_state import Approvals
-
-    approvals = state.approvals if state else Approvals(plan)
+    approvals = state.approvals if state else _waiting(home, plan)
     names = [planned.name for planned in plan.stages]
     at = names.index(stage)
     needed = approvals.needed(plan.stages[at], plan.stages[at - 1] if at else None)
     given = {*approvals.standing(stage, home.now().timestamp()), *([also] if also else [])}
     return max(0, needed - len(given))
+
+
+def _waiting(home: Home, plan: Plan) -> Approvals:
+    """What has been approved of a plan that has not started."""
+    from cryofw.engine.approval_box import ApprovalBox
+    from cryofw.rollout.approval_state import Approvals
+
+    approvals = Approvals(plan)
+    if authorization := home.authorization(plan):
+        for event in ApprovalBox(home.storage, plan.rollout).counting(authorization, home.now()):
+            approvals.take(event)
+    return approvals
 
 
 def _record_plainly(subject: _Subject, why: str) -> None:
@@ -225,17 +246,16 @@ def _take(subject: _Subject, proof: Proof, *, as_json: bool) -> None:
     from cryofw.engine.approval_box import ApprovalBox, approval_event
 
     event = approval_event(proof)
+    box = ApprovalBox(subject.home.storage, subject.plan.rollout)
+    _check(subject, event, box)
     if subject.state is not None:
-        _check(subject, event)
         _say(subject, event, as_json=as_json)
         return
-    _check(subject, event)
-    box = ApprovalBox(subject.home.storage, subject.plan.rollout)
     box.put(parse_statement(proof.statement.encode()), proof)
     _tell_done(subject, event, as_json=as_json)
 
 
-def _check(subject: _Subject, event: e.StageApproved) -> None:
+def _check(subject: _Subject, event: e.StageApproved, box: ApprovalBox) -> None:
     """Told here already, and not only to the process that runs the rollout."""
     if event.stage != subject.stage:
         raise Refused(
@@ -244,7 +264,10 @@ def _check(subject: _Subject, event: e.StageApproved) -> None:
         )
     authorization = subject.home.authorization(subject.plan)
     assert authorization is not None, "a policy is in force"
-    authorization.admit(event, subject.home.now())
+    now = subject.home.now()
+    if subject.state is None and event in box.counting(authorization, now):
+        return  # given again, the same one: it is kept once
+    authorization.admit(event, now)
 
 
 def _tell(output: Output, subject: _Subject) -> None:

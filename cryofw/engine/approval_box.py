@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from cryofw.errors import BadInput
+from cryofw.errors import BadInput, CryofwError
 from cryofw.rollout import events as e
 from cryofw.trust import Proof, parse_statement
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cryofw.engine.authorization import Authorization
     from cryofw.journal import Storage
     from cryofw.trust import Statement
 
@@ -48,4 +51,15 @@ class ApprovalBox:
                     found.append(approval_event(proof))
             except (ValueError, RecursionError, BadInput):
                 continue
+        return found
+
+    def counting(self, authorization: Authorization, now: datetime) -> list[e.StageApproved]:
+        """Those that the policy takes now; `authorization` knows them from here on."""
+        found = []
+        for approval in self.waiting():
+            try:
+                authorization.admit(approval, now)
+            except CryofwError:
+                continue
+            found.append(approval)
         return found

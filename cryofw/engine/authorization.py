@@ -179,10 +179,11 @@ class Authorization:
         if not isinstance(event, e.StageApproved) or self._policy.approvals.requester:
             return
         if proven.principal in self._asked:
+            others = [o for o in self._policy.holders(Role.APPROVE) if o not in self._asked]
             raise ActRefused(
                 f"{proven.principal} asked for this rollout and cannot approve it",
                 why="the policy wants a second pair of eyes",
-                hint=f"approvers are {', '.join(self._policy.holders(Role.APPROVE))}",
+                hint=f"who may: {', '.join(others) or 'nobody else'}",
             )
 
     def _require_one_name(self, event: Event, proven: ProvenAct) -> None:

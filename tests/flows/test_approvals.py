@@ -136,6 +136,29 @@ def test_approvals_of_a_plan_wait_until_it_starts(lab: GuardedLab) -> None:
     lab.lab.run("audit", "verify").expect(0, "verified")
 
 
+def test_who_approves_a_plan_before_it_starts_hears_of_those_who_did(lab: GuardedLab) -> None:
+    as_person(lab, "bart").lab.run("abort", "--yes").expect(0)
+    as_person(lab, "anna").lab.run("plan", "drift.bin", "-o", "next.json").expect(0)
+    lab.lab.run("approve", "next.json", "--stage", "fleet").expect(
+        5, "anna@lab asked for this rollout", "who may: bart@lab, carol@lab"
+    )
+    lab.lab.run("approve", "nxt.json").expect(3, "cannot read the plan nxt.json")
+    as_person(lab, "bart").lab.run("approve", "next.json").expect(
+        0, "stage fleet", "1 more must approve it"
+    )
+    lab.lab.run("approve", "next.json").expect(5, "bart@lab has approved stage fleet already")
+
+    wrote = ("approve", "next.json", "--statement", "st", "--as", "carol@lab")
+    signed = "approve next.json --statement st --signature st.sig"
+    lab.lab.run(*wrote).expect(0, f"then: cryofw {signed}")
+    directory = lab.directory / "lab"
+    signature = lab.key("carol").sign((directory / "st").read_bytes(), APPROVAL_NAMESPACE)
+    (directory / "st.sig").write_text(signature)
+    lab.lab.run(*signed.split()).expect(0, "carol@lab", "`cryofw deploy --plan FILE`")
+
+    lab.lab.run("approve", "next.json").expect(2, "no stage of", "needs an approval")
+
+
 def test_a_statement_is_signed_in_another_room(lab: GuardedLab) -> None:
     directory = lab.directory / "lab"
     wrote = ("approve", "--statement", "st", "--as", "carol@lab", "--why", "from home")
