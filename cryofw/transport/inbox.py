@@ -31,6 +31,17 @@ class Inbox:
         """Whether nothing more will come."""
         return self._ended
 
+    @property
+    def error(self) -> StreamLost | None:
+        """How it ended; None: regularly, or not yet."""
+        return self._error
+
+    def drain(self) -> bytes:
+        """Return what has come, without waiting."""
+        data = bytes(self._data)
+        self._data.clear()
+        return data
+
     def put(self, data: bytes) -> None:
         """Add bytes off the line."""
         self._data += data

@@ -77,6 +77,7 @@ class Rfc2217Stream:
         self._acknowledged = acknowledged
         self._telnet = TelnetClient()
         self._ahead = bytearray()
+        self._listening = False
         self._news = asyncio.Event()
         self._reading = asyncio.Lock()
 
@@ -125,6 +126,32 @@ class Rfc2217Stream:
             await self._until(lambda: not self._telnet.suspended)
         await self._connection.write(escape(data))
 
+    def listen(
+        self, receive: Callable[[bytes], None], end: Callable[[StreamLost | None], None]
+    ) -> None:
+        """See `EventStream.listen`."""
+
+        def take(data: bytes) -> None:
+            plain = self._telnet.receive(data)
+            if orders := self._telnet.to_send():
+                self._connection.write_now(orders)
+            self._news.set()
+            if plain:
+                receive(plain)
+
+        self._listening = True
+        if self._ahead:
+            early = bytes(self._ahead)
+            self._ahead.clear()
+            receive(early)
+        self._connection.listen(take, end)
+
+    def write_now(self, data: bytes) -> int:
+        """See `DirectWriter.write_now`; takes all or nothing."""
+        if self._telnet.suspended:
+            return 0
+        return len(data) if self._connection.write_now(escape(data)) else 0
+
     async def set_lines(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         """See `ControlLines.set_lines`; RFC 2217 has no order for both at once."""
         orders = []
@@ -162,7 +189,7 @@ class Rfc2217Stream:
 
     async def _receive(self) -> bool:
         """Take bytes off the connection, or wait until someone else has; False at its end."""
-        if self._reading.locked():
+        if self._listening or self._reading.locked():
             self._news.clear()
             await self._news.wait()
             return True

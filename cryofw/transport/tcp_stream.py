@@ -13,7 +13,7 @@ from cryofw.transport.inbox import Inbox
 from cryofw.transport.stream import PortUnavailable, StreamLost, UnknownPort
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 OPEN_LIMIT_S: Final = 5.0
 CLOSE_LIMIT_S: Final = 1.0
@@ -31,8 +31,11 @@ class TcpStream(asyncio.Protocol):
     def __init__(self, name: str) -> None:
         self._name = name
         self._inbox = Inbox()
+        self._listener: tuple[Callable[[bytes], None], Callable[[StreamLost | None], None]]
+        self._listener = self._inbox.put, self._inbox.end
         self._transport: asyncio.Transport | None = None
         self._held = False
+        self._ended = False
         self._room = asyncio.Event()
         self._room.set()
         self._gone = asyncio.Event()
@@ -55,11 +58,34 @@ class TcpStream(asyncio.Protocol):
             if self._gone.is_set():
                 raise self._lost("the connection ended")
 
+    def listen(
+        self, receive: Callable[[bytes], None], end: Callable[[StreamLost | None], None]
+    ) -> None:
+        """See `EventStream.listen`; what came before is passed on first."""
+        self._listener = receive, end
+        if early := self._inbox.drain():
+            receive(early)
+        if self._held and self._transport is not None:
+            self._held = False
+            self._transport.resume_reading()
+        if self._inbox.ended:
+            end(self._inbox.error)
+
+    def write_now(self, data: bytes) -> int:
+        """See `DirectWriter.write_now`; takes all or nothing."""
+        if self._transport is None or self._transport.is_closing():
+            raise self._lost("it was closed")
+        if not self._room.is_set():
+            return 0
+        self._transport.write(data)
+        return len(data)
+
     async def close(self) -> None:
         """See `ByteStream.close`; what is not sent yet has a moment left."""
         transport, self._transport = self._transport, None
         if transport is None:
             return
+        self._listener = self._inbox.put, self._inbox.end  # who listened hears no end
         self._inbox.end(self._lost("it was closed"), discard=True)
         transport.close()
         with contextlib.suppress(TimeoutError):
@@ -74,19 +100,19 @@ class TcpStream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        self._inbox.put(data)
+        self._listener[0](data)
         if self._inbox.full and self._transport is not None:
             self._held = True
             self._transport.pause_reading()
 
     def eof_received(self) -> None:
         """See `asyncio.Protocol`; the connection is closed on our side too."""
-        self._inbox.end()
+        self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         why = getattr(exc, "strerror", None) or str(exc)
-        self._inbox.end(None if exc is None else self._lost(why))
+        self._end(None if exc is None else self._lost(why))
         self._gone.set()
         self._room.set()
 
@@ -97,6 +123,11 @@ class TcpStream(asyncio.Protocol):
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         self._room.set()
+
+    def _end(self, error: StreamLost | None) -> None:
+        if not self._ended:
+            self._ended = True
+            self._listener[1](error)
 
     def _lost(self, why: str) -> StreamLost:
         return StreamLost(
