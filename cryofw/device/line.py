@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cryofw.device.device_log import DeviceLog
 from cryofw.device.errors import ConnectionChanged, DeviceUnreachable
-from cryofw.device.link_record import DeviceLogLine, LinkCounts
+from cryofw.device.link_record import LinkCounts
 from cryofw.device.session import Session
-from cryofw.smp import BadFrame, LogLine, StaleResponse
+from cryofw.smp import BadFrame, Framing, LogLine, Response, StaleResponse
 from cryofw.transport import (
     NoControlLines,
     PortUnavailable,
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cryofw.clock import Clock
+    from cryofw.device.link_record import DeviceLogLine
     from cryofw.device.target import Target
     from cryofw.smp import ClientEvent
     from cryofw.transport import ByteStream, LineStep, Opener
-
-LOG_LINES_KEPT = 1000
 
 
 class DeviceLine:
@@ -44,8 +43,10 @@ class DeviceLine:
         self._rest = rest_of(parse_line_steps(target.reset_lines))
         self._next_seq = 0
         self._connection = 0
+        self._framing = target.framing or Framing.CONSOLE
+        self._console_heard = False
         self._opening = asyncio.Lock()
-        self._log: deque[DeviceLogLine] = deque(maxlen=LOG_LINES_KEPT)
+        self._log = DeviceLog()
         self._counts = LinkCounts()
 
     @property
@@ -55,13 +56,28 @@ class DeviceLine:
 
     @property
     def log_lines(self) -> tuple[DeviceLogLine, ...]:
-        """The last `LOG_LINES_KEPT` lines that the device printed."""
-        return tuple(self._log)
+        """The last lines that the device printed, see `DeviceLog`."""
+        return self._log.lines
 
     @property
     def connection(self) -> int:
         """Counts the connections."""
         return self._connection
+
+    @property
+    def framing(self) -> Framing:
+        """How messages lie on the line, as far as is known; kept over connections."""
+        return self._framing
+
+    @property
+    def console_heard(self) -> bool:
+        """A framed message or a log line has come: this is a console."""
+        return self._console_heard
+
+    def speak(self, session: Session, framing: Framing) -> None:
+        """Let `session` and those after it use this framing."""
+        self._framing = framing
+        session.speak(framing)
 
     @property
     def is_open(self) -> bool:
@@ -80,7 +96,12 @@ class DeviceLine:
                 await self.drop(self._session)
             if self._session is None:
                 self._stream = stream = await self._open_stream(patience_s)
-                self._session = Session(stream, first_seq=self._next_seq, on_event=self._take)
+                self._session = Session(
+                    stream,
+                    first_seq=self._next_seq,
+                    on_event=self._take,
+                    framing=self._framing,
+                )
                 if self._connection:
                     self.count(reopens=1)
                 self._connection += 1
@@ -175,9 +196,18 @@ class DeviceLine:
             raise
 
     def _take(self, event: ClientEvent) -> None:
+        if self._framing is Framing.CONSOLE and _shows_console(event):
+            self._console_heard = True
         if isinstance(event, LogLine):
-            self._log.append(DeviceLogLine(self._clock.now(), event.text))
+            self._log.add(self._clock.now(), event.text)
         elif isinstance(event, StaleResponse):
             self.count(stale_answers=1)
         elif isinstance(event, BadFrame):
             self.count(damaged_frames=1)
+
+
+def _shows_console(event: ClientEvent) -> bool:
+    """A framed message, damaged or not, or a line of text; noise shows nothing."""
+    if isinstance(event, LogLine):
+        return len(event.data) > 3 and event.text.isprintable()
+    return isinstance(event, Response | StaleResponse | BadFrame)

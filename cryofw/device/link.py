@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from cryofw.device.errors import DeviceSilent, DeviceUnreachable
-from cryofw.device.line import LOG_LINES_KEPT, DeviceLine
+from cryofw.device.framing_probe import FramingProbe
+from cryofw.device.line import DeviceLine
 from cryofw.device.rejection import passes_by_itself, rejection
 from cryofw.device.slots import Slots
-from cryofw.smp import encode_body
+from cryofw.smp import RESYNC_S, Framing, encode_body
 from cryofw.transport import StreamLost
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cryofw.smp import Request, Response
     from cryofw.transport import Opener
 
-__all__ = ["LOG_LINES_KEPT", "Link"]
+__all__ = ["Link"]
 
 # Timers closer than the loop's resolution fire at once: waiting for less would spin.
 _TIME_STEP_S = 1e-6
@@ -44,6 +45,7 @@ class Link:
         self._target = target
         self._clock = clock
         self._line = DeviceLine(target, opener, clock)
+        self._probe = FramingProbe(target, self._line, clock)
         self._closes = 0
         self._quiet_until = float("-inf")
         self._quiets = 0
@@ -57,7 +59,7 @@ class Link:
 
     @property
     def log_lines(self) -> tuple[DeviceLogLine, ...]:
-        """The last `LOG_LINES_KEPT` lines that the device printed."""
+        """The last lines that the device printed, see `DeviceLog`."""
         return self._line.log_lines
 
     @property
@@ -183,7 +185,10 @@ class Link:
                 try:
                     session = await self.session_for(connection, patience_s)
                     started = self._clock.monotonic()
-                    answer = await self._try(session, request, wait_s, quiet_after_s)
+                    # Who sets a time of its own knocks at a moment, and has none for questions.
+                    answer = await self._try_both(
+                        session, request, wait_s, quiet_after_s, may_probe=timeout_s is None
+                    )
                 except (DeviceSilent, DeviceUnreachable) as error:
                     over = attempt == attempts or closes != self._closes
                     if over or not _worth_repeating(error):
@@ -225,10 +230,30 @@ class Link:
         """Count a request that is sent again after its effect was looked for."""
         self._line.count(repeats=1)
 
+    async def _try_both(
+        self,
+        session: Session,
+        request: Request,
+        wait_s: float,
+        quiet_after_s: float,
+        *,
+        may_probe: bool,
+    ) -> Response:
+        """Try, and once more if the device turns out to speak in the other framing."""
+        try:
+            return await self._try(session, request, wait_s, quiet_after_s)
+        except DeviceSilent:
+            if not may_probe or quiet_after_s or not await self._probe.finds_other(session):
+                raise
+        return await self._try(session, request, wait_s, quiet_after_s)
+
     async def _try(
         self, session: Session, request: Request, wait_s: float, quiet_after_s: float
     ) -> Response:
         wire_s = self.wire_s(len(encode_body(request.body)) + _AROUND)
+        if self._line.framing is Framing.RAW:
+            # Sooner it would be taken for the rest of what was damaged on the way.
+            wait_s = max(wait_s, RESYNC_S)
         self._line.count(requests=1)
         answer = None
         try:

@@ -43,7 +43,7 @@ class Session:
     Args:
         stream: open; the session closes it.
         first_seq: the first sequence number; go on from the last session's `next_seq`.
-        on_event: sees log lines, stale answers and damaged frames.
+        on_event: sees log lines, answers to requests, stale ones and damaged frames.
         framing: how messages lie on the line.
     """
 
@@ -56,6 +56,8 @@ class Session:
         framing: Framing = Framing.CONSOLE,
     ) -> None:
         self._stream = stream
+        self._framing = framing
+        self._newline_due = False
         self._connection = ClientConnection(first_seq=first_seq, framing=framing)
         self._on_event = on_event
         self._waiting: dict[int, asyncio.Future[Response]] = {}
@@ -94,7 +96,7 @@ class Session:
         try:
             async with asyncio.timeout(timeout_s) as deadline:
                 self._deadlines[seq] = deadline
-                if self._direct is None:
+                if self._direct is None and not self._newline_due:
                     await self._stream.write(wire)
                 else:
                     self._write_soon(seq, wire)
@@ -103,6 +105,16 @@ class Session:
             self.forget(seq)
             self._waiting.pop(seq, None)
             self._deadlines.pop(seq, None)
+
+    def speak(self, framing: Framing) -> None:
+        """Change the framing; nothing may be under way."""
+        first_seq = self.next_seq
+        if framing is Framing.RAW:
+            # What a console may take for text has no letter and no newline in it.
+            first_seq |= 0x80
+        self._newline_due = self._framing is Framing.RAW
+        self._framing = framing
+        self._connection = ClientConnection(first_seq=first_seq, framing=framing)
 
     def join(self, burst: Burst | None) -> None:
         """Let `burst` hear what becomes of the packets it posts; None: it has ended."""
@@ -133,6 +145,9 @@ class Session:
 
     def _write_soon(self, seq: int, wire: bytes) -> None:
         """Write now what the stream takes, and the rest in order when it takes more."""
+        if self._newline_due:
+            self._newline_due = False
+            wire = b"\n" + wire
         if self._direct is not None and self._flushing is None:
             taken = self._direct.write_now(wire)
             if taken == len(wire):
@@ -186,10 +201,11 @@ class Session:
             if answer is None:
                 if self._burst is not None:
                     self._burst.answered(event)
-            elif not answer.done():
+                return
+            if not answer.done():
                 answer.set_result(event)
-            return
-        if isinstance(event, BadFrame):
+        if isinstance(event, BadFrame) and self._framing is Framing.CONSOLE:
+            # On a raw line only silence helps: nothing may be sent again soon.
             self._hurry()
         self._on_event(event)
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryofw.smp import Framing
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Target:
             would take any byte as a wish for serial recovery).
         timeouts: how long to wait.
         retries: how often to try again.
+        framing: how messages lie on its line; None: find out (console first, see `FramingProbe`).
         overwrites: its bootloader copies over the running image, without a test boot.
     """
 
@@ -76,3 +81,4 @@ class Target:
     timeouts: Timeouts = field(default_factory=Timeouts)
     retries: RetryRule = field(default_factory=RetryRule)
     overwrites: bool = False
+    framing: Framing | None = None

@@ -9,6 +9,8 @@ from cryofw.device.errors import DeviceSilent
 from cryofw.device.rejection import passes_by_itself, rejection
 from cryofw.device.session import DAMAGE_GRACE_S
 from cryofw.smp import (
+    RESYNC_S,
+    Framing,
     Group,
     MessageError,
     Op,
@@ -83,6 +85,7 @@ class Transfer:
         self._wire_s = link.wire_s(flow.plan.max_packet)
         self._silences = 0
         self._pause_s = 0.0
+        self._resync_s = RESYNC_S if link.line.framing is Framing.RAW else 0.0
         self._quiets = link.quiets
         self._requests = 0
         self._furthest = flow.off
@@ -245,8 +248,9 @@ class Transfer:
         request_s = self._target.timeouts.request_s
         wire_s = self._flow.window * self._wire_s
         if self._silences:
-            return wire_s + request_s * 2.0 ** (self._silences - 1)
-        return wire_s + min(max(SHORTEST_WAIT_S, _SLACK * self._slowest_s), request_s)
+            return wire_s + max(request_s * 2.0 ** (self._silences - 1), self._resync_s)
+        fast_s = min(max(SHORTEST_WAIT_S, _SLACK * self._slowest_s), request_s)
+        return wire_s + max(fast_s, self._resync_s)
 
     def _deadline(self) -> float:
         wait_s = DAMAGE_GRACE_S if self._hurried else self._wait_s()

@@ -15,7 +15,7 @@ from cryofw.device.errors import (
 )
 from cryofw.device.transfer import Transfer
 from cryofw.errors import CryofwError
-from cryofw.smp import PlaceLost, UploadFlow, UploadPlan, UploadStalled, messages
+from cryofw.smp import Framing, PlaceLost, UploadFlow, UploadPlan, UploadStalled, messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,10 @@ class Upload:
 
     async def _until_done(self) -> bool | None:
         buffers = await self._examiner.buffers()
-        plan = UploadPlan.of(self._data, max_packet=buffers.max_packet)
+        raw = self._link.line.framing is Framing.RAW
+        # A raw message shares its buffer with no length and no CRC.
+        max_packet = buffers.buf_size if raw else buffers.max_packet
+        plan = UploadPlan.of(self._data, max_packet=max_packet)
         flow = UploadFlow(plan, most=self._most_under_way(buffers))
         fruitless = 0
         while True:
@@ -141,9 +144,10 @@ class Upload:
         """How many packets to try at most; what the device really bears, the flow finds out.
 
         Its buffers bound what lies in the device, where requests and answers share them. What a
-        gateway or a radio holds on the way comes on top.
+        gateway or a radio holds on the way comes on top. On a raw line one packet goes at a time:
+        after a lost byte the next packet would be taken for the rest of the damaged one.
         """
-        if buffers.buf_count <= 1:
+        if buffers.buf_count <= 1 or self._link.line.framing is Framing.RAW:
             return 1
         on_the_way = self._link.transit_s / self._link.wire_s(buffers.max_packet)
         return min(buffers.buf_count + int(on_the_way), MOST_UNDER_WAY)

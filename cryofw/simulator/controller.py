@@ -187,7 +187,6 @@ class SimulatedController:
     def receive(self, data: bytes, session: int = 0) -> None:
         """Take bytes from the host; `session` tells one opened link from another."""
         self._run_due()
-        received = len(data)
         if self.ram.mode is Mode.APPLICATION and self.line.resets(data):
             self._processor.boot(ResetCause.BROWNOUT)
             self._settle()
@@ -196,6 +195,8 @@ class SimulatedController:
         server = self._processor.server
         if not data or server is None or self.ram.mode is Mode.HUNG:
             return
+        if self.line.buffers_in_use() >= self._buffer_count():
+            return  # a packet without a free buffer is lost in silence
         if self.board.lost_beats and self._ports.now_s() >= self._beats_until_s:
             self.board.lost_beats = 0.0
         before = self.bootloader.flash.generation
@@ -210,9 +211,13 @@ class SimulatedController:
         flashed = before != self.bootloader.flash.generation
         busy_s = self._processor.account() if flashed else 0.0
         if replies:
-            self.line.send(b"".join(replies), busy_s=busy_s, received=received)
+            self.line.answer(b"".join(replies), busy_s=busy_s)
         if server.take_changed():
             self._settle()
+
+    def _buffer_count(self) -> int:
+        """MCUboot's recovery has one buffer."""
+        return self.spec.profile.buffer_count if self.ram.mode is Mode.APPLICATION else 1
 
     def _log(self, *lines: str) -> None:
         self.line.send("".join(f"{line}\r\n" for line in lines).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cryofw.simulator.faults import (
@@ -72,6 +73,8 @@ class Line:
         self._call_later = call_later
         self._deliver = deliver
         self._free_s = 0.0
+        self._heard_s = 0.0
+        self._held: deque[float] = deque()
         self._draws = 0
         self._closed = False
         self._faults: list[tuple[float, LineFault]] = []
@@ -95,6 +98,7 @@ class Line:
 
     def filter_received(self, data: bytes) -> bytes:
         """Return what of the host's bytes reaches the device."""
+        self._heard_s = max(self._now_s(), self._heard_s) + len(data) * self.byte_s
         if self.is_unplugged:
             return b""
         if not self._faults:
@@ -110,15 +114,30 @@ class Line:
             return False
         return any(self._hit(ResetWhileReceiving) is not None for _ in _frames(data))
 
-    def send(self, data: bytes, *, busy_s: float = 0.0, received: int = 0) -> None:
-        """Send bytes to the host, after `busy_s` and the time that `received` bytes took."""
+    def buffers_in_use(self) -> int:
+        """Packets that wait for their answer when the last byte so far arrives, and that answer.
+
+        Zephyr keeps requests and answers in the same buffers.
+        """
+        while self._held and self._held[0] <= self._heard_s:
+            self._held.popleft()
+        return len(self._held) + bool(self._held)
+
+    def answer(self, data: bytes, *, busy_s: float = 0.0) -> None:
+        """Send an answer to what has arrived last; one thing is worked on at a time."""
+        self._free_s = max(self._free_s, self._heard_s) + busy_s
+        self.send(data)
+        self._held.append(self._free_s)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to the host when the line is free."""
         if self._faults:
             data = b"".join(self._disturb(self._damage(frame)) for frame in _frames(data))
             late = self._hit(DelayBytes)
-            busy_s += late.delay_s if late is not None else 0.0
+            self._free_s = max(self._free_s, self._now_s())
+            self._free_s += late.delay_s if late is not None else 0.0
         now_s = self._now_s()
-        start_s = max(self._free_s, now_s + busy_s + received * self.byte_s)
-        self._free_s = start_s + len(data) * self.byte_s
+        self._free_s = max(self._free_s, now_s) + len(data) * self.byte_s
         delay_s = self._free_s - now_s
         if delay_s <= 0:
             self._arrive(data)

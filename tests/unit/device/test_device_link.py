@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 import pytest
 
 from cryofw.device import DeviceSilent, DeviceUnreachable, Target
-from cryofw.device.link import LOG_LINES_KEPT, Link
+from cryofw.device.device_log import LINES_KEPT
+from cryofw.device.link import Link
 from cryofw.engine.virtual_time import LoopClock, run_virtual
-from cryofw.smp import MgmtCode, RequestReceived, ServerConnection, messages
+from cryofw.smp import Framing, MgmtCode, RequestReceived, ServerConnection, messages
 from cryofw.transport import ByteStream, MemoryStream, StreamLost, memory_pair
 from tests.unit.device.scripted_controller import Fault, Firmware, Kind, ScriptedController
 
-TARGET = Target("c1-a", "/dev/c1-a")
+TARGET = Target("c1-a", "/dev/c1-a", framing=Framing.CONSOLE)
 CLOCK = LoopClock(datetime(2026, 11, 20, tzinfo=UTC))
 
 
@@ -84,11 +85,11 @@ def test_log_lines_are_kept_and_bounded() -> None:
         await device.say(b"*** Booting ***\r\n")
         assert await echo(link, "x") == "x"
         assert [line.text for line in link.log_lines] == ["*** Booting ***"]
-        for n in range(LOG_LINES_KEPT + 5):
+        for n in range(LINES_KEPT + 5):
             await device.say(f"line {n}\n".encode())
         await CLOCK.sleep(1)
-        assert len(link.log_lines) == LOG_LINES_KEPT
-        assert link.log_lines[-1].text == f"line {LOG_LINES_KEPT + 4}"
+        assert len(link.log_lines) == LINES_KEPT
+        assert link.log_lines[-1].text == f"line {LINES_KEPT + 4}"
 
     use(device, script)
 

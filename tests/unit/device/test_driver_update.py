@@ -192,7 +192,7 @@ def test_a_device_that_never_resets(cryo: bool) -> None:
 
 
 def test_an_upload_goes_on_where_the_device_wants() -> None:
-    device = ScriptedController(OLD, faults=[Fault(Kind.SILENCE, chunk, nth=4, times=4)])
+    device = ScriptedController(OLD, faults=[Fault(Kind.SILENCE, chunk, nth=4, times=7)])
     report = drive(device, lambda driver: driver.upload(NEW.data, NEW.hex))
     assert report.restarts == 1
     assert report.resumed_at is not None
