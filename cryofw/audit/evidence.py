@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from cryofw.audit.device_words import log_problem
 from cryofw.audit.rollout_rules import not_as_planned
 from cryofw.errors import CryofwError
 from cryofw.rollout import parse_plan
@@ -36,6 +37,10 @@ class Evidence:
             return plan, not_as_planned(plan, record)
         except CryofwError as error:
             return None, str(error)
+
+    def check_log(self, record: Record) -> str:
+        """Why the device's log is not the one that was kept; empty if it is, or there is none."""
+        return log_problem(self._storage, record)
 
     def check_readings(self, record: Record) -> str:
         """Why the raw readings are not those that a record was decided on; empty if they are."""

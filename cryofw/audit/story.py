@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryofw.audit.device_words import claimed_log, log_name
 from cryofw.health import in_short
 from cryofw.rollout.story import printable
 
@@ -164,11 +165,12 @@ def _told(record: Record, versions: Mapping[str, str]) -> StoryLine:
     text = phrase.format_map(words) if phrase else _plain(record)
     # The odds of a finding are told once, with the verdict; what follows names it in short.
     tell_reason = str if record.kind == "verdict-reached" else in_short
-    reasons = tuple(
+    told = [
         f"{'' if name == 'why' else name + ': '}{tell_reason(str(record.fields[name]))}"
         for name in _REASONS
         if record.fields.get(name)
-    ) + _signed(record)
+    ]
+    reasons = (*told, *_signed(record), *_printed(record))
     return StoryLine(
         n=record.n,
         day=record.t[:10],
@@ -180,6 +182,14 @@ def _told(record: Record, versions: Mapping[str, str]) -> StoryLine:
         kind=record.kind,
         fields=record.fields,
     )
+
+
+def _printed(record: Record) -> tuple[str, ...]:
+    """Where lies what the device had printed by then."""
+    claim = claimed_log(record)
+    if claim is None or not claim[0]:
+        return ()
+    return (f"its last {claim[1]} lines: {log_name(claim[0])}",)
 
 
 def _signed(record: Record) -> tuple[str, ...]:

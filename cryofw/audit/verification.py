@@ -309,8 +309,8 @@ def _violations(
             if record.kind == "rollout-started":
                 plan, problem = evidence.plan(record)
                 messages += [problem] if problem else []
-            problem = evidence.check_readings(record)
-            messages += [problem] if problem else []
+            for problem in (evidence.check_readings(record), evidence.check_log(record)):
+                messages += [problem] if problem else []
         ledger.take(record, plan)
         for check in checks:
             messages += check.problems(record, ledger.rollouts.get(record.rollout))

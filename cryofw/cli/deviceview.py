@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cryofw.audit.device_words import last_words
 from cryofw.cli.evidenceview import show_numbers
 from cryofw.cli.rolloutview import VersionNames, show_line, state_json, status_of
 from cryofw.cli.suggestion import did_you_mean
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cryofw.cli.output import Output
-    from cryofw.journal import Record
+    from cryofw.journal import Record, Storage
     from cryofw.rollout import RolloutState
 
 
 def show_device(
-    output: Output, state: RolloutState, records: Iterable[Record], device: str, *, as_json: bool
+    output: Output,
+    state: RolloutState,
+    records: Iterable[Record],
+    device: str,
+    storage: Storage,
+    *,
+    as_json: bool,
 ) -> None:
     """What was measured on `device` in this rollout, what came of it, and why.
 
@@ -55,7 +62,12 @@ def show_device(
         if record.kind != "cohort-frozen":  # its line says all of it
             metrics = progress.planned.evidence.metrics
             show_numbers(output, record.kind, record.fields, metrics=metrics)
+        for line in last_words(storage, record, _WORDS):
+            output.line(f"    | {line}")
 
+
+_WORDS = 12
+"""Lines that a device had printed, shown below what failed; its file has more."""
 
 _REASONS = frozenset({
     "device-refused", "device-unreachable", "upload-failed", "device-reverted", "confirm-refused",

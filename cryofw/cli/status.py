@@ -52,7 +52,7 @@ def status(rollout: str | None, show_all: bool, device: str, state: Path, as_jso
     records = home.records_of(plan.rollout)
     folded = home.fold_rollout(plan, records, home.readings(plan.rollout)).state
     if device:
-        show_device(output, folded, records, device, as_json=as_json)
+        show_device(output, folded, records, device, home.storage, as_json=as_json)
         return
     if as_json:
         output.json(state_json(folded))

@@ -18,6 +18,7 @@ from cryofw.engine.hands import DeviceHands, wrong_serial
 from cryofw.engine.lab_metrics import LabMetrics
 from cryofw.engine.lab_standing import require_as_registered, require_free_to_go_back
 from cryofw.engine.lease_keeper import LeaseKeeper
+from cryofw.engine.log_shelf import LogShelf
 from cryofw.engine.policy_change import require_remembered
 from cryofw.engine.policy_store import PolicyStore, require_in_force
 from cryofw.engine.site import unwrap
@@ -284,6 +285,7 @@ class Deployment:
                 self.on_record,
                 self.on_reading,
                 CryostatEyes(self.plan, telemetry.cryostats) if telemetry else None,
+                LogShelf(self.home.storage, hands.log_lines),
             )
             try:
                 await self._engine.run(events)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from cryofw.clock import Clock
     from cryofw.engine.hands_port import Hands
+    from cryofw.engine.log_shelf import LogShelf
     from cryofw.engine.reading_log import ReadingLog
     from cryofw.engine.request_box import RequestBox
     from cryofw.journal import Journal, Record
@@ -74,6 +75,7 @@ class Engine:
         on_record: called with each step once its record is on disk.
         on_reading: called with the state after each reading.
         eyes: what looks at cryostats; None only if the plan guards none.
+        logs: keeps what a device printed before it failed.
     """
 
     def __init__(
@@ -87,7 +89,9 @@ class Engine:
         on_record: Callable[[Step, Record], None] = lambda _step, _record: None,
         on_reading: Callable[[RolloutState], None] = lambda _state: None,
         eyes: Eyes | None = None,
+        logs: LogShelf | None = None,
     ) -> None:
+        self._logs = logs
         self._rollout = rollout
         self._eyes = eyes
         self._guarded: set[str] = set()
@@ -200,6 +204,8 @@ class Engine:
             fields["readings"] = self._readings.evidence(device)
         elif isinstance(step, _WITH_GUARD_READINGS):
             fields["readings"] = self._readings.guard_evidence(step.cryostat)
+        if self._logs is not None:
+            fields |= self._logs.attach(step)
         return Entry(step.kind, rollout, device, fields)
 
     def _line(self, device: str) -> asyncio.Lock:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cryofw.clock import Clock
-    from cryofw.device import DeviceDriver
+    from cryofw.device import DeviceDriver, DeviceLogLine
     from cryofw.engine.calibration_command import CalibrationCommand
     from cryofw.engine.coefficient_command import CoefficientCommand
     from cryofw.engine.lab_metrics import LabMetrics
@@ -187,6 +187,10 @@ class DeviceHands:
         if release:
             await self._leases.release(device)
         await self._drivers[device].close()
+
+    def log_lines(self, device: str) -> tuple[DeviceLogLine, ...]:
+        """The last lines that a device printed."""
+        return self._drivers[device].log_lines
 
     def _driver(self, device: str) -> DeviceDriver:
         """Its driver; at first it keeps quiet towards a device that may be booting."""

@@ -8,19 +8,24 @@ from cryofw.journal import StorageLocked
 from cryofw.rollout import fields_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryofw.engine.home import Home
     from cryofw.journal import Journal, Record
     from cryofw.rollout.lab_events import LabEvent
 
 
-def write_lab_event(journal: Journal, event: LabEvent) -> Record:
-    """Write one down.
+def write_lab_event(
+    journal: Journal, event: LabEvent, more: Mapping[str, object] | None = None
+) -> Record:
+    """Write one down, with `more` fields beside its own.
 
     Raises:
         JournalWriteFailed, UnwritableRecord: as `Journal.append`.
     """
     device: str | None = getattr(event, "device", None)
-    return journal.append(event.kind, device=device, **fields_of(event))
+    fields = fields_of(event) | dict(more or {})
+    return journal.append(event.kind, device=device, **fields)
 
 
 def say_of_lab(home: Home, event: LabEvent, who: str, nonce: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryofw.engine.lab_acts import write_lab_event
+from cryofw.engine.log_shelf import LogShelf
 from cryofw.errors import CryofwError, Refused
 from cryofw.rollout import connection_of, step_from_record
 from cryofw.rollout import events as e
@@ -186,7 +187,8 @@ async def recover(
             failed = rec.RecoveryFailed(
                 name, wish.by, firmware.hash, str(error)[:2000], error.hint[:2000], sent
             )
-            write_lab_event(journal, failed)
+            shelf = LogShelf(home.storage, lambda _device: driver.log_lines)
+            write_lab_event(journal, failed, shelf.attach(failed))
             raise
         finally:
             await driver.close()

@@ -75,6 +75,23 @@ def test_a_firmware_that_hangs_stays_and_says_so(lab: OverwritingLab) -> None:
     lab.run("audit", "verify").expect(0, "verified")
 
 
+def test_what_a_device_printed_before_it_failed_is_kept_and_proven(lab: OverwritingLab) -> None:
+    lab.deploy("hang").expect(7)
+
+    (stuck,) = (r for r in lab.records() if r["kind"] == "device-stuck")
+    path = lab.state / "logs" / f"{stuck['log']['sha256']}.log"
+    text = path.read_text()
+    assert "*** Booting MCUboot ***" in text
+    assert text.count("\n") == stuck["log"]["lines"]
+    lab.run("status", "--device", "rig-a").expect(0, "| 2026-01-01T", "Booting MCUboot")
+    lab.run("audit", "show", "--kind", "device-stuck").expect(0, f"lines: logs/{path.name}")
+    lab.run("audit", "verify").expect(0, "verified")
+    path.write_text(text.replace("MCUboot", "McuBoot"))
+    lab.run("audit", "verify").expect(4, "is not the log that was kept")
+    path.unlink()
+    lab.run("audit", "verify").expect(4, "the log of the device is missing")
+
+
 def test_without_a_name_for_each_device_there_is_no_plan(lab: OverwritingLab) -> None:
     refused = lab.run("deploy", "good.bin", "--yes", "--no-way-back", "rig-a")
     refused.expect(5, "no way back: its bootloader overwrites", "c1-a, c1-b, c2-a, c2-b")
