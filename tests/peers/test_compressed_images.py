@@ -22,8 +22,18 @@ from cryofw.image import (
     verify_image,
 )
 from cryofw.keys import read_public_key
+from cryofw.simulator import (
+    Bootloader,
+    BootloaderConfig,
+    Flash,
+    MemoryStorage,
+    SignatureCheck,
+    SwapType,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cryofw.image import PublicKey
 
 pytestmark = pytest.mark.peer
@@ -158,3 +168,28 @@ def test_theirs_compressed_and_encrypted_is_refused(tmp_path: Path, firmware: by
     data = theirs(key, "lzma2", "--pad-header", "-E", str(path.with_suffix(".pub.pem")))
     with pytest.raises(ImageRejected, match="compressed and encrypted"):
         verify_image(data, [key.public])
+
+
+@pytest.mark.parametrize("maker", [ours, theirs])
+@pytest.mark.parametrize("kind", list(NAMES))
+def test_a_bootloader_boots_it_as_the_plain_image(
+    key: Key, kind: str, maker: Callable[..., bytes], firmware: bytes
+) -> None:
+    """The simulated boot side is written from the source of a real one, and shares no line."""
+    data = maker(key, kind, *(["--pad-header"] if maker is theirs else []))
+    words = ("sign", "-k", key.path, *SHAPE, "--pad-header")
+    imgtool(*words, "firmware.bin", "plain.bin")
+    plain = parse_image(Path("plain.bin").read_bytes())
+    flash = Flash(MemoryStorage(2 * 0x20000, block_size=4096), sector_size=4096)
+    config = BootloaderConfig(overwrite_only=True, compressed="lzma2-arm-thumb")
+    loader = Bootloader(flash, SignatureCheck([key.public]), config)
+    loader.slot(0).program(0, plain.data + b"\xff" * (-len(plain.data) % 4))
+    loader.slot(1).program(0, data + b"\xff" * (-len(data) % 4))
+    loader.set_pending(permanent=False)
+
+    outcome = loader.boot()
+
+    assert outcome.swapped is SwapType.PERMANENT
+    assert outcome.image is not None
+    assert outcome.image.hash == plain.hash
+    assert loader.slot(0).read(0x200, len(firmware)) == firmware
