@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 from cryofw.rollout import events as e
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
 
     from cryofw.clock import Clock
     from cryofw.engine.hands_port import Hands
@@ -41,15 +42,23 @@ class DeviceWatchers:
         self._clock = clock
         self._line = line
         self._tell = tell
-        self._wanted: set[str] = set()
+        self._wanted: AbstractSet[str] = frozenset()
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._samples: dict[str, asyncio.Task[None]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
 
-    def watch(self, wanted: set[str], tasks: asyncio.TaskGroup) -> None:
-        """From now on these devices are watched, and no others."""
-        before, self._wanted = self._wanted, wanted
-        for name in sorted(wanted - before):
+    def watch(
+        self, wanted: AbstractSet[str], begun: Iterable[str], tasks: asyncio.TaskGroup
+    ) -> None:
+        """From now on these devices are watched, and no others.
+
+        Args:
+            wanted: their names; may change between calls, to what the next call would say.
+            begun: those of them that were not wanted before.
+            tasks: what watches belongs to it.
+        """
+        self._wanted = wanted
+        for name in begun:
             self._wakes.setdefault(name, asyncio.Event()).set()
             if name not in self._watchers:
                 watcher = tasks.create_task(self._watch_device(name, tasks), name=f"watch {name}")
@@ -83,7 +92,7 @@ class DeviceWatchers:
                 next_sample_s = max(next_sample_s + contract.sample_every_s, now_s)
             until_s = min(next_beat_s, next_sample_s) if contract.metrics else next_beat_s
             await self._sleep(name, until_s)
-        del self._watchers[name]
+        del self._watchers[name], self._wakes[name]
 
     def _begin_sample(self, name: str, tasks: asyncio.TaskGroup) -> None:
         """Beside the heartbeats: a source of the lab may be slow."""

@@ -18,10 +18,12 @@ from cryofw.journal import Entry
 from cryofw.rollout import Command, DeviceState, Event, GuardReading, fields_of
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
+from cryofw.rollout import operator_events as oe
 from cryofw.rollout.lab_events import LabEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from cryofw.clock import Clock
     from cryofw.engine.hands_port import Hands
@@ -35,9 +37,16 @@ _REQUEST_POLL_S = 1.0
 _LATE_S = 30.0
 """A look at a cryostat that takes so much longer than planned found nothing."""
 
-_PASSING = (e.ReadingTaken, e.ClockTicked, ce.CryostatObserved)
+_READINGS = (e.ReadingTaken, ce.CryostatObserved)
+_PASSING = (*_READINGS, e.ClockTicked)
+_MOST_AT_ONCE = 1000
+"""Records that are written with one sync; the commands among them wait for it."""
 _WITH_READINGS = (e.VerdictReached, e.BaselineTaken)
 _WITH_GUARD_READINGS = (ce.CryostatBaseTaken, ce.CryostatFrozen, ce.CryostatThawed)
+_SAID = (
+    e.StageApproved, e.AbortRequested, e.RollbackRequested, e.StopRequested, e.QuarantineCleared,
+    oe.DeviceAccepted, ce.GuardOverridden, LabEvent,
+)  # fmt: skip
 _LONGEST_TEXT = 2000
 """Characters of a device's words in a record; a record is at most 64 KiB."""
 
@@ -94,7 +103,7 @@ class Engine:
         self._logs = logs
         self._rollout = rollout
         self._eyes = eyes
-        self._guarded: set[str] = set()
+        self._guarded: AbstractSet[str] = frozenset()
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._journal = journal
         self._hands = hands
@@ -133,10 +142,7 @@ class Engine:
                     if self._rollout.state.ended is None or isinstance(event, e.RollbackRequested):
                         self._take(event, tasks)
                 while not self._rollout.at_rest:
-                    event, request = await self._events.get()
-                    self._take(event, tasks)
-                    if request:
-                        self._requests.remove(request)
+                    self._take_all(await self._events.get(), tasks)
             finally:
                 poll.cancel()
                 for task in (*self._watchers.tasks, *self._looks.values(), *self._commands):
@@ -161,24 +167,57 @@ class Engine:
                 # What was asked too late must not be obeyed by a later rollback.
                 self._requests.remove(request)
 
+    def _take_all(self, waiting: tuple[Event, str], tasks: asyncio.TaskGroup) -> None:
+        """Take an event, and those that wait behind it: one sync for what follows from all.
+
+        A reading belongs between the records that it came between, so it waits for those before.
+        """
+        decided: list[Step] = []
+        requests: list[str] = []
+        while True:
+            event, request = waiting
+            if decided and isinstance(event, _READINGS):
+                self._commit(decided, requests, tasks)
+                decided, requests = [], []
+            try:
+                decided += self._decide(event)
+            except BaseException:
+                self._commit(decided, requests, tasks)
+                raise
+            if request:
+                requests.append(request)
+            if self._rollout.at_rest or self._events.empty() or len(decided) > _MOST_AT_ONCE:
+                break
+            waiting = self._events.get_nowait()
+        self._commit(decided, requests, tasks)
+
     def _take(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         """Decide, write down, and only then act."""
+        self._commit(self._decide(event), [], tasks)
+
+    def _decide(self, event: Event) -> list[Step]:
+        """What follows from an event, the event itself included unless it is only passing."""
         if isinstance(event, e.ReadingTaken):
             self._keep(event)
         elif isinstance(event, ce.CryostatObserved):
             self._readings.add_guard(LoggedGuardReading(event.cryostat, event.reading))
         steps = self._rollout.receive(event)
-        if isinstance(event, e.ReadingTaken | ce.CryostatObserved):
+        if isinstance(event, _READINGS):
             self._on_reading(self._rollout.state)
-        if not isinstance(event, _PASSING):
-            steps = [event, *steps]
-        if not steps:
-            return
-        self._write(steps)
-        for step in steps:
-            if isinstance(step, Command):
-                self._start(step, tasks)
-        self._watch(tasks)
+        return steps if isinstance(event, _PASSING) else [event, *steps]
+
+    def _commit(self, steps: list[Step], requests: list[str], tasks: asyncio.TaskGroup) -> None:
+        """Write decisions down, and only then act on them."""
+        if steps:
+            self._write(steps)
+            for step in steps:
+                if isinstance(step, Command):
+                    self._start(step, tasks)
+            self._watch(tasks)
+            if any(isinstance(step, _SAID) for step in steps):
+                self._journal.checkpoint()  # what a person said is signed at once
+        for request in requests:
+            self._requests.remove(request)
 
     def _keep(self, event: e.ReadingTaken) -> None:
         progress = self._rollout.state.devices[event.device]
@@ -223,10 +262,13 @@ class Engine:
         self.ask(event)
 
     def _watch(self, tasks: asyncio.TaskGroup) -> None:
-        self._watchers.watch(self._rollout.watched(), tasks)
-        self._guarded = self._rollout.guarded()
-        for name in sorted(self._guarded - self._looks.keys()):
-            self._looks[name] = tasks.create_task(self._guard(name), name=f"guard {name}")
+        attention = self._rollout.attention
+        devices, cryostats = attention.take_begun()
+        self._watchers.watch(attention.watched, devices, tasks)
+        self._guarded = attention.guarded
+        for name in cryostats:
+            if name not in self._looks:
+                self._looks[name] = tasks.create_task(self._guard(name), name=f"guard {name}")
 
     async def _guard(self, name: str) -> None:
         """Look at a cryostat as often as the plan says, as long as it is wanted."""

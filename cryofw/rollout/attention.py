@@ -28,12 +28,14 @@ class Attention:
     Attributes:
         watched: names of the devices whose heartbeats and metrics are wanted, as of `update`.
         guarded: names of the cryostats whose guards are wanted, likewise.
+        begun: what has come to these two since somebody emptied it.
     """
 
     def __init__(self, state: RolloutState) -> None:
         self._state = state
         self.watched: set[str] = set()
         self.guarded: set[str] = set()
+        self.begun: tuple[set[str], set[str]] = (set(), set())
         self._phase: object = None
 
     def update(self) -> None:
@@ -57,10 +59,18 @@ class Attention:
         regrouped.clear()
 
     def _ask(self, devices: Iterable[DeviceProgress], cryostats: Iterable[str]) -> None:
+        begun, begun_guards = self.begun
         for progress in devices:
-            _put(self.watched, progress.name, wanted=self._wants(progress))
+            _put(progress.name, self.watched, begun, wanted=self._wants(progress))
         for cryostat in cryostats:
-            _put(self.guarded, cryostat, wanted=self._guards(cryostat))
+            _put(cryostat, self.guarded, begun_guards, wanted=self._guards(cryostat))
+
+    def take_begun(self) -> tuple[list[str], list[str]]:
+        """Devices and cryostats that have come to be wanted since the last call, sorted by name."""
+        self.update()
+        devices, cryostats = self.begun
+        self.begun = (set(), set())
+        return sorted(devices), sorted(cryostats)
 
     def _wants(self, device: DeviceProgress) -> bool:
         state = self._state
@@ -105,8 +115,10 @@ class Attention:
         return state.ending is None and cryostat in cryostats
 
 
-def _put(names: set[str], name: str, *, wanted: bool) -> None:
-    if wanted:
+def _put(name: str, names: set[str], begun: set[str], *, wanted: bool) -> None:
+    if wanted and name not in names:
         names.add(name)
-    else:
+        begun.add(name)
+    elif not wanted and name in names:
         names.discard(name)
+        begun.discard(name)

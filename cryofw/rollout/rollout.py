@@ -29,7 +29,7 @@ class Rollout:
 
     def __init__(self, plan: Plan) -> None:
         self.state = RolloutState(plan)
-        self._attention = Attention(self.state)
+        self.attention = Attention(self.state)
 
     @classmethod
     def from_records(cls, plan: Plan, records: Iterable[Record]) -> Rollout:
@@ -80,8 +80,8 @@ class Rollout:
 
     def watched(self) -> AbstractSet[str]:
         """Names of the devices whose heartbeats and metrics are wanted now; kept up to date."""
-        self._attention.update()
-        return self._attention.watched
+        self.attention.update()
+        return self.attention.watched
 
     def beating(self, device: str) -> bool:
         """Its heartbeats are wanted, not only its metrics: it was updated, or is near one that was.
@@ -91,12 +91,12 @@ class Rollout:
         state = self.state
         if state.roster.judged[state.devices[device].planned.cryostat]:
             return True
-        return any(self._attention.is_on_trial(n) for n in state.cohorts.chosen_by(device))
+        return any(self.attention.is_on_trial(n) for n in state.cohorts.chosen_by(device))
 
     def guarded(self) -> AbstractSet[str]:
         """Names of the cryostats whose guards are wanted now; kept up to date."""
-        self._attention.update()
-        return self._attention.guarded
+        self.attention.update()
+        return self.attention.guarded
 
     def measured(self, device: str) -> bool:
         """Its metrics mean something now: not in a frozen cryostat, not with a torn pair."""
