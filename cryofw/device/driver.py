@@ -37,7 +37,7 @@ class DeviceDriver:
     Nothing is believed that was not read back, and no change is sent twice unseen. All calls may
     raise `DeviceUnreachable` (port or line) and `DeviceSilent` (no answer), and `MessageError`
     for an answer that cannot be read; the docstrings name what comes on top. Calls may overlap
-    (heartbeats beside an upload): one request is in flight at a time.
+    (heartbeats beside an upload): they take turns on the line.
 
     Args:
         target: which controller.

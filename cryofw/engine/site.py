@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cryofw.device import DeviceDriver, RetryRule, Target, Timeouts
 from cryofw.engine.virtual_time import SystemClock, run_virtual
 from cryofw.errors import CryofwError
+from cryofw.smp import Framing
 from cryofw.transport import (
     LockedOpener,
     PortLock,
@@ -93,6 +94,7 @@ class Site:
             reset_lines=connection.reset_lines,
             watchdog=connection.watchdog,
             boot_time_s=connection.boot_time_s,
+            framing=None if connection.framing == "auto" else Framing(connection.framing),
             timeouts=Timeouts(
                 request_s=connection.request_timeout_s, boot_s=connection.boot_limit_s
             ),

@@ -268,6 +268,12 @@ class SettingsDocument(StrictDocument):
     baud: int | None = Field(
         None, ge=300, le=12_000_000, description="Bits per second of the port; default 115200."
     )
+    framing: Literal["auto", "console", "raw"] | None = Field(
+        None,
+        description="How SMP messages lie on the line: `console` (base64 lines between log lines), "
+        "`raw` (bare, Zephyr's raw UART transport), or `auto`, the default: console, and raw if "
+        "nothing was ever heard so.",
+    )
     boot_time: Pause | None = Field(
         None, description="After a reset nothing is sent for this long; default 5 s."
     )

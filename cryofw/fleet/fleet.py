@@ -187,6 +187,7 @@ class Controller:
     retries: Retries = Retries()
     owner: str | None = None
     slot_size: int | None = None
+    framing: str = "auto"
     boot_time_s: float = 5.0
     coefficient_command: tuple[str, ...] | None = None
     bootloader: BootloaderSetting = BootloaderSetting()

@@ -127,6 +127,7 @@ class Resolver:
             retries=_retries(retries),
             owner=settings.owner,
             slot_size=settings.slot_size,
+            framing=settings.framing or "auto",
             boot_time_s=5.0 if settings.boot_time is None else settings.boot_time,
             coefficient_command=command,
             bootloader=bootloader,
@@ -170,7 +171,7 @@ class Resolver:
     def _plain_settings(self, layers: Layers) -> controllers.SettingsDocument | None:
         plain = {
             key: value
-            for key in ("board", "baud", "boot_time", "slot_size", "owner")
+            for key in ("board", "baud", "framing", "boot_time", "slot_size", "owner")
             if (value := layers.merged(key)) is not None
         }
         return read_piece(controllers.SettingsDocument, plain)

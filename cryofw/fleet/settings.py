@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 LAYERED = (
-    "board", "baud", "boot_time", "slot_size", "owner",
+    "board", "baud", "framing", "boot_time", "slot_size", "owner",
     "heartbeat", "reset", "thermal", "guards", "calibration", "coefficients",
     "retries",
 )  # fmt: skip

@@ -36,6 +36,7 @@ class Connection:
             swap of a full slot on slow flash takes most of the default.
         overwrites: its bootloader copies over the running image: no test boot, and a firmware that
             does not come up stays.
+        framing: how messages lie on its line: "console", "raw", or "auto": found out.
     """
 
     port: str
@@ -51,6 +52,7 @@ class Connection:
     boot_limit_s: float = 90.0
     reset_lines: tuple[str, ...] = ()
     overwrites: bool = False
+    framing: str = "auto"
 
     @property
     def restarts_from_outside(self) -> bool:

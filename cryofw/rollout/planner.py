@@ -257,6 +257,7 @@ def connection_of(controller: Controller) -> Connection:
         power_hook=hook,
         shared_by=controller.reset.shared_by,
         boot_time_s=controller.boot_time_s,
+        framing=controller.framing,
         request_timeout_s=controller.heartbeat.timeout_s,
         retries=controller.retries.count,
         backoff_s=controller.retries.backoff_s,

@@ -58,6 +58,7 @@ cryostats:
         baud: 1000000
         board: cc41
         boot_time: 1.5 s
+        framing: raw
         slot_size: 480 KiB
         heartbeat: {misses_allowed: 9}
         reset: watchdog
@@ -81,6 +82,7 @@ def test_quantities_are_in_base_units(fleet: Fleet) -> None:
     assert thermal.max_rise_k == 0.15
     b = fleet.by_name["b"]
     assert (b.boot_time_s, b.slot_size, b.baud) == (1.5, 480 * 1024, 1_000_000)
+    assert (fleet.by_name["a"].framing, b.framing) == ("auto", "raw")
     assert b.heartbeat.every_s == 0.5
 
 
