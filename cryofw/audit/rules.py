@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from cryofw.audit.bootloader_rules import (
+    no_way_back_was_accepted,
+    uploaded_what_the_plan_packs,
+)
 from cryofw.audit.calibration_rules import calibrated_before_its_baseline, calibrated_on_trial
 from cryofw.audit.journal_rules import JOURNAL_KINDS, journal_rules_broken
 from cryofw.audit.lab_rules import (
@@ -307,7 +311,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
         origin_on_record,
         _nothing_new_in_a_frozen_cryostat,
     ),
-    TEST: (_test_of_what_was_uploaded, _nothing_new_in_a_frozen_cryostat),
+    TEST: (
+        _test_of_what_was_uploaded,
+        _nothing_new_in_a_frozen_cryostat,
+        no_way_back_was_accepted,
+    ),
     CONFIRM: (
         _confirm_of_what_passed,
         _nothing_new_in_a_frozen_cryostat,
@@ -319,7 +327,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "release-verified": (origin_as_planned,),
     "expiry-forgiven": (_act_of_a_named_person, origin_as_planned),
     ROLL_BACK: (_rollback_to_the_last_good, back_as_a_pair),
-    "image-uploaded": (_outcome_is_about_the_same_image,),
+    "image-uploaded": (_outcome_is_about_the_same_image, uploaded_what_the_plan_packs),
     "test-booted": (_outcome_is_about_the_same_image,),
     "image-confirmed": (_outcome_is_about_the_same_image,),
     "device-rolled-back": (_outcome_is_about_the_same_image,),
