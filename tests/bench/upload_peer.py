@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 def cryofw(port: str, baud: int, image: bytes, image_hash: str, raw: bool) -> Callable[[], object]:
     """The way that `cryofw deploy` takes; the framing is found out."""
+    # cryofw imports these when the first port is opened, smpclient its own right away.
+    import fcntl  # noqa: F401  # see above
+    import termios  # noqa: F401
+
+    import serial  # noqa: F401
+    import tenacity  # noqa: F401
+
     from cryofw.device import DeviceDriver, Target
     from cryofw.engine.virtual_time import SystemClock
     from cryofw.transport import PortOpener
