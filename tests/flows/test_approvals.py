@@ -285,3 +285,22 @@ def test_without_a_policy_nothing_changes(lab: GuardedLab) -> None:
     plain.lab.run("resume").expect(0)
 
     plain.lab.run("audit", "verify").expect(0, "verified")
+
+
+def test_a_recovery_is_an_override_that_is_signed(lab: GuardedLab) -> None:
+    as_person(lab, "bart").lab.run("abort", "--why", "smells odd", "--yes").expect(0)
+    lab.lab.run("recover", "rig-a", "--yes").expect(5, "bart@lab may not override")
+    assert lab.lab.records()[-1]["kind"] == "rollout-ended"
+
+    as_person(lab, "anna").lab.run("recover", "rig-a", "--yes", "--why", "it is odd").expect(
+        5, "its application answers"
+    )
+
+    asked, failed = lab.lab.records()[-2:]
+    assert (asked["kind"], asked["by"], asked["why"]) == (
+        "recovery-requested", "anna@lab", "it is odd",
+    )  # fmt: skip
+    assert json.loads(asked["proof"]["statement"])["subject"] == "recover rig-a"
+    assert (failed["kind"], failed["sent"]) == ("recovery-failed", False)
+    lab.lab.run("audit", "show", "--kind", "recovery-requested").expect(0, "signed with SHA256:")
+    lab.lab.run("audit", "verify").expect(0, "verified")
