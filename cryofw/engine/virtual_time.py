@@ -8,15 +8,22 @@ mode has no threads, executors, sockets or processes; asking for one is an error
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import selectors
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Coroutine, Mapping
     from concurrent.futures import Executor
+    from contextvars import Context
 
     from _typeshed import FileDescriptorLike
+
+_RESOLUTION_S = 1e-9  # timers so close to now are due, as in every asyncio loop
+_MANY = 1000
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -27,13 +34,33 @@ class VirtualDeadlock(RuntimeError):
 
 
 class _TimerSelector(selectors.BaseSelector):
-    """A selector that, asked to wait, moves the clock instead."""
+    """A selector that, asked to wait, moves the clock to the next timer instead.
+
+    It keeps the timers too. Those of one moment are due in the order in which they were set: the
+    heap of asyncio gives them in an order that depends on what else is in it.
+    """
 
     def __init__(self) -> None:
         self.now_s = 0.0
         self.turns = 0
         self.at_turn: dict[int, Callable[[], None]] = {}
+        self.due: Callable[[asyncio.Handle], None] = lambda _handle: None
         self._keys: dict[FileDescriptorLike, selectors.SelectorKey] = {}
+        self._heap: list[tuple[float, int, _Timer]] = []
+        self._count = itertools.count()
+        self._cancelled = 0
+
+    def set_timer(self, when_s: float, handle: _Timer) -> None:
+        """Let `handle` be due at `when_s`."""
+        heapq.heappush(self._heap, (when_s, next(self._count), handle))
+
+    def forget_timer(self) -> None:
+        """One more timer was cancelled; they are thrown out when they are the most."""
+        self._cancelled += 1
+        if self._cancelled > max(_MANY, len(self._heap) // 2):
+            self._heap = [timer for timer in self._heap if not timer[2].cancelled()]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
 
     def register(
         self, fileobj: FileDescriptorLike, events: int, data: Any = None
@@ -47,18 +74,56 @@ class _TimerSelector(selectors.BaseSelector):
         return self._keys.pop(fileobj)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
+        self._drop_cancelled()
+        if timeout is None and not self._heap:
             msg = "every task waits and no timer is set"
             raise VirtualDeadlock(msg)
         self.turns += 1
         if self.turns in self.at_turn:
             self.at_turn.pop(self.turns)()
-        elif timeout > 0:
-            self.now_s += timeout
+        elif timeout is None:
+            self.now_s = max(self.now_s, self._heap[0][0])
+        heap, until_s = self._heap, self.now_s + _RESOLUTION_S
+        while heap and heap[0][0] < until_s:
+            handle = heapq.heappop(heap)[2]
+            if handle.cancelled():
+                self._cancelled -= 1
+            else:
+                handle.is_set = False
+                self.due(handle)
         return []
+
+    def _drop_cancelled(self) -> None:
+        while self._heap and self._heap[0][2].cancelled():
+            heapq.heappop(self._heap)
+            self._cancelled -= 1
 
     def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
         return self._keys
+
+
+class _Timer(asyncio.TimerHandle):
+    """A timer that tells its loop, and nobody else, that it was cancelled."""
+
+    __slots__ = ("_home", "is_set")
+
+    def __init__(
+        self,
+        when_s: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: VirtualTimeLoop,
+        context: Context | None,
+    ) -> None:
+        super().__init__(when_s, callback, args, loop, context)
+        self._home = loop
+        self.is_set = True
+
+    def cancel(self) -> None:
+        if self.is_set:  # it is often cancelled once it is over, too
+            self.is_set = False
+            self._home.forget_timer()
+        super().cancel()
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -68,6 +133,25 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._timers = _TimerSelector()
         self._timers.now_s = start_s
         super().__init__(self._timers)
+        self._timers.due = self._ready.append
+
+    _ready: deque[asyncio.Handle]  # asyncio's own: what runs in this turn
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As `BaseEventLoop.call_at`; timers of one moment come in the order they were set in."""
+        timer = _Timer(when, callback, args, self, context)
+        self._timers.set_timer(when, timer)
+        return timer
+
+    def forget_timer(self) -> None:
+        """A timer was cancelled."""
+        self._timers.forget_timer()
 
     def time(self) -> float:
         """Virtual seconds."""

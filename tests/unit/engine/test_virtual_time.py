@@ -103,3 +103,26 @@ def test_real_clocks_run_and_stopped_ones_do_not() -> None:
 def test_the_loop_can_be_used_by_a_runner() -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(asyncio.sleep(10, "done")) == "done"
+
+
+@pytest.mark.parametrize("others", [0, 7, 3000])
+def test_timers_of_one_moment_come_in_the_order_they_were_set_in(others: int) -> None:
+    """Whatever else is waited for, and whatever of it was given up."""
+    seen: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        given_up = []
+        for number in range(40):
+            loop.call_at(10.0, seen.append, number)
+            for other in range(others // 40 + 1):
+                timer = loop.call_at(5.0 + (other * 7 + number) % 11, lambda: None)
+                given_up += [timer] * (other % 4 > 0)
+        for timer in given_up:
+            timer.cancel()
+            timer.cancel()
+        await asyncio.sleep(20)
+        assert loop.time() == 20
+
+    run_virtual(main())
+    assert seen == list(range(40))
