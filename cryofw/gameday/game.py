@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryofw.fleet import Fleet
     from cryofw.gameday.happening import Happening
     from cryofw.gameday.invariant import InvariantBroken
@@ -56,6 +58,21 @@ class Reached:
 
 
 @dataclass(frozen=True)
+class Note:
+    """Something that took place in a game, beside its journals.
+
+    Attributes:
+        t_s: seconds of the lab.
+        records: how many records the first operator's journal had then.
+        text: what it was.
+    """
+
+    t_s: float
+    records: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Result:
     """How a game went.
 
@@ -68,7 +85,8 @@ class Result:
         seconds: of the lab, from the start of the rollout to its end.
         affected: devices that ran the release at some moment.
         broken: the invariant that did not hold; None: all did.
-        journal: the first operator's.
+        journals: by operator, in the order in which they came.
+        notes: what took place beside the journals, in order.
     """
 
     game: str
@@ -81,4 +99,10 @@ class Result:
     seconds: float
     affected: tuple[str, ...] = ()
     broken: InvariantBroken | None = None
-    journal: bytes = field(default=b"", repr=False)
+    journals: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    notes: tuple[Note, ...] = field(default=(), repr=False)
+
+    @property
+    def journal(self) -> bytes:
+        """The first operator's journal."""
+        return next(iter(self.journals.values()), b"")

@@ -70,20 +70,21 @@ class _Players:
         if world.broken is None:
             await asyncio.sleep(_LEASES_RUN_OUT * self._lease_s + _SETTLE_S)
             world.judge()
-        journals = [one.journal for one in world.operators.values()]
+        journals = {name: one.journal for name, one in world.operators.items()}
         ended = world.ended(world.first)
         return Result(
             game=world.game.name,
             ended=Ending(ended) if ended else None,
             why=self._why,
-            digest=hashlib.sha256(b"\0".join(journals)).hexdigest(),
-            records=journals[0].count(b"\n"),
+            digest=hashlib.sha256(b"\0".join(journals.values())).hexdigest(),
+            records=world.first.journal.count(b"\n"),
             visits=visits,
             sends=world.sends,
             seconds=seconds,
             affected=tuple(world.affected),
             broken=world.broken,
-            journal=journals[0],
+            journals=journals,
+            notes=tuple(world.notes),
         )
 
     def _let_rival_come(self) -> None:
@@ -117,6 +118,8 @@ class _Players:
     ) -> tuple[RolloutState | None, bool]:
         """One process of the operator; the state it left, and whether it died."""
         host = self._world.open_host(operator)
+        said = "".join(f", saying {event.kind}" for event in says)
+        self._world.note(f"{operator.name} comes for the {number}. time{said}")
         try:
             async with asyncio.timeout(self._world.game.longest_s):
                 state = await host.run(self._work(operator, host, says, number))
@@ -128,10 +131,13 @@ class _Players:
             return None, True
         except CryofwError as error:
             self._why = str(error)
+            self._world.note(f"{operator.name} is told: {error}")
             operator.find_the_right_disk()
             return None, False
         finally:
             self._world.close_host(operator)
+        if host.dead:
+            self._world.note(f"the host of {operator.name} has died")
         if state is not None:
             self._why = state.why
         return state, host.dead

@@ -70,6 +70,7 @@ class Weather:
     def _let_happen(self, what: h.What) -> None:
         if self._over or self._world.broken is not None:
             return
+        self._world.note(str(what))
         match what:
             case h.DeviceFault():
                 self._world.lab.inject(what.device, what.fault)

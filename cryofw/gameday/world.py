@@ -8,6 +8,7 @@ from cryofw.audit import verify_log
 from cryofw.engine.site import Site
 from cryofw.errors import CryofwError
 from cryofw.gameday.chip import ChipObserver
+from cryofw.gameday.game import Note
 from cryofw.gameday.host import Host, HostClock
 from cryofw.gameday.invariant import Invariant, InvariantBroken, require
 from cryofw.gameday.operator import Operator
@@ -33,6 +34,7 @@ class World:
         broken: the first invariant that did not hold; the game is over then.
         affected: devices that ran the release at some moment, in order.
         sends: writes to lines so far.
+        notes: what took place beside the journals.
 
     Raises:
         ImageRejected: an image of the game does not verify.
@@ -48,6 +50,7 @@ class World:
         self.broken: InvariantBroken | None = None
         self.affected: dict[str, None] = {}
         self.sends = 0
+        self.notes: list[Note] = []
         self.weather = Weather(self)
         self._observer = ChipObserver(self._chips, game.device_keys)
         self._witness = Witness(
@@ -67,6 +70,11 @@ class World:
         self.operators[operator.name] = operator
         for image in operator.images:
             self._witness.believe(image.hash)
+
+    def note(self, text: str) -> None:
+        """Keep what takes place, for the story of the game."""
+        records = self.first.journal.count(b"\n")
+        self.notes.append(Note(self.lab.now_s(), records, text))
 
     def open_host(self, operator: Operator) -> Host:
         """Start a process of an operator."""
