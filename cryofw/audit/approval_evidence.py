@@ -6,11 +6,13 @@ is judged at the time of the record, not of the audit.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from cryofw.audit.register import POLICY_KINDS, RECOVERY
 from cryofw.errors import CryofwError
 from cryofw.journal import JOURNAL_NAME, MerkleTree, origin_of, read_journal
 from cryofw.journal.chain import predecessor, retired_journals
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from cryofw.journal import Record, Storage
     from cryofw.rollout import Plan
     from cryofw.trust import Policy, SeenHead
+
+
+_PINNED = "policy/policy.yaml"
 
 
 @dataclass
@@ -54,15 +59,21 @@ class ApprovalEvidence:
         self._used: dict[str, int] = {}
         self._trees: dict[str, Sequence[bytes]] | None = None
         self._absent = False
+        self._in_force = ""
         self.proven = 0
         """How many signed acts were proven so far."""
 
     def problems(self, record: Record, rollout: RolloutLedger | None) -> Iterable[str]:
         """See `Check`."""
+        if record.kind in POLICY_KINDS:
+            self._in_force = str(record.fields.get("digest", ""))
+        if record.kind == RECOVERY:
+            yield from self._recovery(record)
         plan = rollout.plan if rollout is not None else None
         if plan is None or plan.policy is None:
             return
         if record.kind == e.RolloutStarted.kind:
+            self._in_force = self._in_force or plan.policy.digest
             yield from self._open(record.rollout, plan)
         acts = self._rollouts.get(record.rollout)
         if acts is None:
@@ -78,6 +89,39 @@ class ApprovalEvidence:
         if isinstance(step, e.Event):
             yield from self._act(acts, step, record)
             acts.taken_back = acts.taken_back or isinstance(step, TAKES_BACK)
+
+    def _recovery(self, record: Record) -> Iterator[str]:
+        """Of no rollout: held against the policy that was pinned then, if that is at hand."""
+        if not self._in_force:
+            return
+        proof = Proof.of(record.fields.get("proof"))
+        if proof is None:
+            yield f"nobody signed it, and the policy asks for the role `{Role.OVERRIDE}`"
+            return
+        policy = self._policy_in_force()
+        if policy is None:
+            return
+        expected = Expected(Role.OVERRIDE, f"recover {record.device}")
+        try:
+            proven = prove_act(proof, expected, policy, datetime.fromisoformat(record.t))
+        except CryofwError as error:
+            yield f"{error.what}: {error.why}" if error.why else error.what
+            return
+        self.proven += 1
+        who, digest = proven.principal, proven.statement.digest
+        if record.fields.get("by") != who:
+            yield f"{who} signed what {record.fields.get('by')} is said to have done"
+        if digest in self._used:
+            yield f"the statement of {who} was used before, in record {self._used[digest]}"
+        self._used.setdefault(digest, record.n)
+
+    def _policy_in_force(self) -> Policy | None:
+        """The one with the digest that was pinned last; it may have been replaced since."""
+        known = [acts.policy for acts in self._rollouts.values()]
+        if self._storage.exists(_PINNED):
+            with contextlib.suppress(CryofwError):
+                known.append(parse_policy(self._storage.read(_PINNED), _PINNED))
+        return next((policy for policy in known if policy.digest == self._in_force), None)
 
     def _open(self, rollout: str, plan: Plan) -> Iterator[str]:
         """The policy that the plan froze, as it lies beside it."""

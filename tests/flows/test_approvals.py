@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from struct import pack
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cryofw.audit.approval_evidence import ApprovalEvidence
+from cryofw.audit.ledger import RolloutLedger
 from cryofw.journal import FileStorage
 from cryofw.release import PinnedRoot, pin_root, put_document
 from cryofw.rollout import events as e
@@ -304,3 +307,23 @@ def test_a_recovery_is_an_override_that_is_signed(lab: GuardedLab) -> None:
     assert (failed["kind"], failed["sent"]) == ("recovery-failed", False)
     lab.lab.run("audit", "show", "--kind", "recovery-requested").expect(0, "signed with SHA256:")
     lab.lab.run("audit", "verify").expect(0, "verified")
+
+    def found(**changes: object) -> list[str]:
+        """What the audit says of the request, if it were another."""
+        check = ApprovalEvidence(FileStorage(lab.lab.state))
+        said: list[str] = []
+        for record in lab.home.records():
+            one = record
+            if record.kind == "recovery-requested":
+                device = str(changes.get("device", record.device))
+                fields = {**record.fields, **{k: v for k, v in changes.items() if k != "device"}}
+                one = replace(record, device=device, fields=fields)
+            if record.kind in {"recovery-requested", "policy-pinned", "rollout-started"}:
+                plan = lab.plan if record.rollout else None
+                said += check.problems(one, RolloutLedger("", plan) if plan else None)
+        return said
+
+    assert found() == []
+    assert "nobody signed it" in found(proof={})[0]
+    assert "another subject" in found(device="c1-a")[0]
+    assert "anna@lab signed what bart@lab is said to have done" in found(by="bart@lab")[0]
