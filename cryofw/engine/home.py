@@ -13,7 +13,6 @@ sim/                             the simulated devices, if there are any
 from __future__ import annotations
 
 import math
-from collections import deque
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -319,13 +318,15 @@ class Home:
         """
         rollout = Rollout(plan)
         state = rollout.state
-        waiting = deque(readings.load())
+        waiting = readings.load()  # one at a time: there may be millions
+        following = next(waiting, None)
 
         def replay(until: float) -> None:
-            while waiting and waiting[0].after <= until:
-                logged = waiting.popleft()
-                if logged.device in state.devices:
-                    state.apply(e.ReadingTaken(logged.device, logged.reading))
+            nonlocal following
+            while following is not None and following.after <= until:
+                if following.device in state.devices:
+                    state.apply(e.ReadingTaken(following.device, following.reading))
+                following = next(waiting, None)
 
         for record in records:
             replay(record.n)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BATCH_LINES = 256
 _BATCH_AGE_S = 30.0
+_PART_SIZE = 1 << 20
 
 
 class LoggedReading(NamedTuple):
@@ -74,16 +75,26 @@ class ReadingLog:
         """
         if not self._storage.exists(self._name):
             return
-        data = self._storage.read(self._name)
-        whole = data.rfind(b"\n") + 1
-        self._torn_at = whole if whole != len(data) else None
-        for number, line in enumerate(data[:whole].splitlines(), start=1):
+        for number, line in enumerate(self._lines(), start=1):
             logged = _parse(line, self._name, number)
             if isinstance(logged, LoggedGuardReading):
                 self._digest(_guard_key(logged.cryostat), line)
                 continue
             self._digest(logged.device, line)
             yield logged
+
+    def _lines(self) -> Iterator[bytes]:
+        """The whole lines, read in parts: there may be millions. Where a torn one begins is kept.
+
+        A line ends with a line feed and with nothing else.
+        """
+        at, rest = 0, b""
+        while part := self._storage.read_part(self._name, at + len(rest), _PART_SIZE):
+            *lines, rest = (rest + part).split(b"\n")
+            for line in lines:
+                at += len(line) + 1
+                yield line
+        self._torn_at = at if rest else None
 
     def add(self, logged: LoggedReading) -> None:
         """Keep one reading; it is on disk after the batch is full, old enough, or flushed."""

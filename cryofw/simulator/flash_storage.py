@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Protocol
 
 from cryofw.errors import Refused
@@ -35,8 +36,20 @@ class FlashStorage(Protocol):
         """Replace the bytes from `offset`, whatever was there."""
 
 
+_MOST_SHARED = 8192
+_SHARED: OrderedDict[bytes, bytes] = OrderedDict()
+
+
+def _share(block: bytes) -> bytes:
+    """The copy of a block that other chips hold, too: thousands hold the same images."""
+    found = _SHARED.setdefault(block, block)
+    if len(_SHARED) > _MOST_SHARED:
+        _SHARED.popitem(last=False)
+    return found
+
+
 class MemoryStorage:
-    """Sparse storage in memory; sectors that were never written cost nothing and are shared."""
+    """Sparse storage in memory; equal blocks are one, and those never written are none at all."""
 
     def __init__(
         self, size: int, *, block_size: int = 4096, blocks: Mapping[int, bytes] | None = None
@@ -77,7 +90,7 @@ class MemoryStorage:
             if part == self._erased:
                 self._blocks.pop(index, None)
             else:
-                self._blocks[index] = part
+                self._blocks[index] = _share(part)
 
 
 class FileStorage:
