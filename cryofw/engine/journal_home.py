@@ -55,6 +55,7 @@ class JournalHome:
         self._host = host
         self._devices = tuple(devices)
         self._bound = False
+        self._known_places: list[tuple[Storage, str]] | None = None
 
     def require(self, journal: Journal) -> None:
         """See that the journal extends every one that drove these devices.
@@ -64,9 +65,14 @@ class JournalHome:
             Refused: the host's memory cannot be read.
         """
         foreign: dict[str, TreeHead] = {}
+        homes: dict[TreeHead, bool] = {}  # most devices were driven by one journal
         for device in self._devices:
             head = self.remembered(device)
-            if head is not None and not self._is_home(journal, head):
+            if head is None:
+                continue
+            if head not in homes:
+                homes[head] = self._is_home(journal, head)
+            if not homes[head]:
                 foreign[device.name] = head
         if foreign:
             raise _foreign(foreign, journal)
@@ -143,8 +149,11 @@ class JournalHome:
         return self._host(), ""
 
     def _places(self) -> list[tuple[Storage, str]]:
-        places = (self._place(device) for device in self._devices)
-        return list({folder: (storage, folder) for storage, folder in places}.values())
+        if self._known_places is None:
+            places = (self._place(device) for device in self._devices)
+            found = {folder: (storage, folder) for storage, folder in places}
+            self._known_places = list(found.values())
+        return self._known_places
 
 
 def _key(device: PlannedDevice) -> str:
