@@ -13,6 +13,7 @@ What it is honest about:
   more than one buffer the answer takes one too, as in Zephyr. MCUboot's recovery has a single one
   and a place of its own for answers. Without a free buffer a packet is lost in silence.
 - One packet is worked on at a time: flash first, then the answer is sent, byte by byte.
+- With raw framing half a message is dropped after `RAW_INPUT_TIMEOUT_S` of silence.
 - A packet of more than `buffer_size` bytes, length and CRC included, is lost in silence.
 
 It shares no code with cryofw: it is the other side. Sources: Zephyr's smp_uart.c, serial_util.c
@@ -34,6 +35,7 @@ import cbor2
 BITS_PER_BYTE = 10  # 8N1: start, eight data bits, stop
 LONGEST_LINE = 127
 LINE_WORK_S = 50e-6
+RAW_INPUT_TIMEOUT_S = 3.0
 SLOT_SIZE = 0x100000
 HEADER = struct.Struct("!BBHHBB")
 OK, NOT_SUPPORTED = {"rc": 0}, {"rc": 8}
@@ -81,6 +83,7 @@ class PacedDevice:
         self._reply_free_s = 0.0  # the device works or sends until then
         self._line = bytearray()
         self._line_begun_s = 0.0
+        self._heard_s = 0.0
         self._decoded_s: deque[float] = deque([0.0] * spec.line_buffers, spec.line_buffers)
         self._held: deque[float] = deque()  # when the buffers of requests come free
         self._packet: bytearray | None = None
@@ -186,6 +189,9 @@ class PacedDevice:
 
     def _feed_raw(self, start_s: float, data: bytes) -> None:
         """Bare messages, one after the other; the length in the header parts them."""
+        if start_s - self._heard_s > RAW_INPUT_TIMEOUT_S:
+            self._line.clear()
+        self._heard_s = self._line_free_s
         if not self._line:
             self._line_begun_s = start_s
         kept = len(self._line)

@@ -117,6 +117,16 @@ def test_what_is_too_long_or_damaged_is_lost_in_silence() -> None:
     assert (device.lost_packets, device.bad_packets) == (1, 1)
 
 
+def test_a_raw_line_forgets_half_a_message_after_a_silence() -> None:
+    request = message(2, 0, 0, {"d": "hello"})
+    device = PacedDevice(LineSpec(raw=True))
+
+    assert device.feed(0.0, echo("console")) == []  # its first bytes promise a long message
+    assert device.feed(1.0, request) == []
+    [(_, answer)] = device.feed(5.0, request)
+    assert answer.endswith(b"ehello")
+
+
 @pytest.mark.realtime
 @pytest.mark.parametrize("baud", [115200, 1_000_000])
 def test_a_pty_is_as_slow_as_the_line(baud: int) -> None:
