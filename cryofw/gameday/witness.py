@@ -136,12 +136,12 @@ class Witness:
             return f"{name} ({device.stands}) is not settled: {chip}"
         if rollout.ended == "stopped" and device.stands in ("uploaded", "testing"):
             return "" if chip.active == device.last_good else f"{name} was left to its lease"
-        if device.stands == "refused":
-            same = chip.active == device.last_good
-            return "" if same else f"{name} was refused, and runs {chip.active}"
         if not device.sent:
             same = chip.active == self.before[name].active
             return "" if same else f"{name} changed, but nothing was sent to it"
+        if device.stands == "refused":
+            same = chip.active == device.last_good
+            return "" if same else f"{name} was refused, and runs {chip.active}"
         if device.stands == _NEW_FIRMWARE_RUNS:
             same = chip.active == rollout.release
             return "" if same else f"{name} is confirmed, but runs {chip.active}"
