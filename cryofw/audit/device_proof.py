@@ -69,6 +69,10 @@ def _latest(records: Sequence[Record], device: str) -> tuple[Record, str, str]:
     raise BadInput(
         f"the journal does not say what {device!r} runs",
         why=f"it knows {', '.join(known[:20]) or 'no device'}",
+        hint=""
+        if known
+        else "after `audit retire` a journal knows what was driven since; the "
+        "journals before it lie in retired/, and `cryofw audit show` names them",
     )
 
 

@@ -85,7 +85,8 @@ def show_plan(output: Output, plan: Plan, foresight: Foresight, *, evidence: boo
             f"{release.unpacked_size} bytes when unpacked; {release.slot_hash[:16]} till then"
         )
         output.line(f"           compressed ({release.compression}), {unpacked}")
-    output.line(f"  counter  {counter}   board {release.board or 'any'}")
+    board = release.board or "any: the image does not say, so nobody checks that it fits"
+    output.line(f"  counter  {counter}   board {board}")
     if plan.from_versions:
         output.line(f"  from     versions {plan.from_versions}")
     if plan.host_versions:

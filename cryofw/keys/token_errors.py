@@ -29,7 +29,8 @@ def token_error(error: PKCS11Error, token: str) -> CryofwError:
             return PinRefused(
                 f"the token {token} refused the PIN",
                 why=f"{why}; it was tried once and is not tried again",
-                hint="the token locks itself after a few: check CRYOFW_PIN or the pin-source file",
+                hint="the token locks itself after a few: check what was typed, CRYOFW_PIN or the "
+                "pin-source file",
             )
         case pkcs11.PinExpired():
             return PinRefused(
