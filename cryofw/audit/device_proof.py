@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
     from cryofw.journal import HashTree, Journal, Record, SignedHead, Storage
 
+_OLDER = (
+    "after `audit retire` a journal knows what was driven since; those before it lie in retired/: "
+    "`cryofw audit show --journal retired/ID.jsonl`"
+)
+
 
 def attest_device(journal: Journal, device: str, by: str) -> Record:
     """Write down, as the newest record, what a device runs, and sign a checkpoint over it.
@@ -69,10 +74,7 @@ def _latest(records: Sequence[Record], device: str) -> tuple[Record, str, str]:
     raise BadInput(
         f"the journal does not say what {device!r} runs",
         why=f"it knows {', '.join(known[:20]) or 'no device'}",
-        hint=""
-        if known
-        else "after `audit retire` a journal knows what was driven since; the "
-        "journals before it lie in retired/, and `cryofw audit show` names them",
+        hint="" if known else _OLDER,
     )
 
 
