@@ -199,6 +199,10 @@ class PacedDevice:
         done = 0
         while len(self._line) - done >= HEADER.size:
             size = HEADER.size + int.from_bytes(self._line[done + 2 : done + 4], "big")
+            if self._line[done] & 7 not in (0, 2) or size > self._spec.buffer_size:
+                self.bad_packets += 1
+                done = len(self._line)
+                break
             if len(self._line) - done < size:
                 break
             first_at = max(done - kept, 0)
