@@ -25,6 +25,13 @@ _OUTCOMES = {
     "confirm-refused": {"image-confirm-requested"},
     "device-rolled-back": {"device-rollback-requested"},
 }
+_CLOSING = {
+    *_OUTCOMES,
+    "device-refused",
+    "device-unreachable",
+    "device-stuck",
+    "upload-interrupted",
+}
 _INTENTS = {
     "device-check-requested",
     "image-upload-requested",
@@ -50,6 +57,8 @@ _STANDS = {
     "device-stuck": "stuck",
     "quarantine-cleared": "pending",
 }
+_READ = {"device-checked", "device-skipped", "device-rolled-back"}
+_ON_THE_WAY = {"uploaded", "testing", "rolling-back"}
 
 
 @dataclass
@@ -68,6 +77,13 @@ class DeviceTestimony:
     confirm_asked: bool = False
     intents: list[str] = field(default_factory=list)
     quarantined: bool = False
+    hangs: bool = False
+    """It was given up in a test boot or on its way back, and was not read since."""
+
+    @property
+    def flashes(self) -> bool:
+        """An image is on its way to it, or it is on its way back: it writes its flash now."""
+        return bool({"image-upload-requested", "device-rollback-requested"} & set(self.intents))
 
 
 @dataclass
@@ -92,11 +108,13 @@ class Testimony:
     Attributes:
         records: how many were read.
         rollouts: by name, in order.
+        uploading: devices to which an upload was announced in what was read last.
     """
 
     def __init__(self) -> None:
         self.records = 0
         self.rollouts: dict[str, RolloutTestimony] = {}
+        self.uploading: list[str] = []
         self._read = b""
 
     @property
@@ -118,6 +136,8 @@ class Testimony:
         self._read = whole
         for record in records:
             self.take(record)
+        kind = "image-upload-requested"
+        self.uploading = [record["device"] for record in records if record["kind"] == kind]
         return records
 
     def take(self, record: Mapping[str, Any]) -> None:
@@ -152,6 +172,9 @@ def _take(rollout: RolloutTestimony, record: Mapping[str, Any]) -> None:
             rollout.gates.add(record["stage"])
         case "stage-approved":
             rollout.approved.add(record["stage"])
+        case "rollout-resumed":
+            for one in rollout.devices.values():
+                one.intents.clear()  # the process that announced them is gone
         case "rollout-ended":
             rollout.ended = record["outcome"]
         case "rollback-requested":
@@ -168,14 +191,7 @@ def _take_device(
     device: DeviceTestimony, record: Mapping[str, Any], where: str, release: str
 ) -> None:
     kind = record["kind"]
-    if kind in _OUTCOMES:
-        asked = _OUTCOMES[kind] & set(device.intents)
-        require(bool(asked), Invariant.NOTHING_LOST, f"{where}: nobody announced it")
-        device.intents.clear()
-    if kind in _INTENTS:
-        device.intents.append(kind)
-        device.sent = device.sent or kind in _SENT
-    device.stands = _STANDS.get(kind, device.stands)
+    _take_step(device, kind, where)
     match kind:
         case "device-checked" | "device-skipped":
             device.last_good = record["hash"]
@@ -214,6 +230,23 @@ def _take_device(
             device.quarantined = False
         case _:
             pass
+
+
+def _take_step(device: DeviceTestimony, kind: str, where: str) -> None:
+    """Intents and their outcomes, and where the device stands by them."""
+    if kind in _OUTCOMES:
+        asked = _OUTCOMES[kind] & set(device.intents)
+        require(bool(asked), Invariant.NOTHING_LOST, f"{where}: nobody announced it")
+    if kind in _CLOSING:
+        device.intents.clear()
+    if kind in _INTENTS:
+        device.intents.append(kind)
+        device.sent = device.sent or kind in _SENT
+    if kind == "device-stuck":
+        device.hangs = device.hangs or device.stands in _ON_THE_WAY
+    elif kind in _READ:
+        device.hangs = False
+    device.stands = _STANDS.get(kind, device.stands)
 
 
 def _take_verdict(device: DeviceTestimony, record: Mapping[str, Any], where: str) -> None:

@@ -66,10 +66,7 @@ class Witness:
             require(not strange, Invariant.VERIFIED_ONLY, words)
             boots = "" not in chip.after_resets
             require(boots, Invariant.VERIFIED_ONLY, f"{name} would boot nothing: {chip}")
-        for cryostat, slots in self._slots.items():
-            hot = [n for n, c in chips.items() if self._cryostats[n] == cryostat if _may_flash(c)]
-            words = f"{cryostat}: {hot} may flash at any moment, the budget has {slots} slots"
-            require(len(hot) <= slots, Invariant.WITHIN_THE_HEAT, words)
+        self._check_heat(chips)
 
     def end(self, chips: Mapping[str, SeenChip]) -> None:
         """Check what must hold once every rollout has ended and the leases have run out.
@@ -94,6 +91,27 @@ class Witness:
         for journal in self._journals.values():
             if journal.latest is not None:
                 yield journal.latest
+
+    def _check_heat(self, chips: Mapping[str, SeenChip]) -> None:
+        """Uploads, test boots and ways back stay within the budget.
+
+        A device that was given up in its test boot flashes at its next reset, whoever resets it:
+        it keeps its share wherever another upload is announced, but others are taken back beside
+        it. What flashes is read from the chips and from the intents, not from what cryofw counts.
+        """
+        hot = {name for name, chip in chips.items() if _may_flash(chip)}
+        hangs: set[str] = set()
+        uploading: set[str] = set()
+        for journal in self._journals.values():
+            uploading.update(journal.uploading)
+            for name, device in journal.latest.devices.items() if journal.latest else ():
+                hot.update([name] if device.flashes else [])
+                hangs.update([name] if device.hangs and not device.flashes else [])
+        for cryostat, slots in self._slots.items():
+            here = {name for name, where in self._cryostats.items() if where == cryostat}
+            counted = here & (hot if here & uploading else hot - hangs)
+            words = f"{cryostat}: {sorted(counted)} may flash now, the budget has {slots} slots"
+            require(len(counted) <= slots, Invariant.WITHIN_THE_HEAT, words)
 
     def _check_announced(self, name: str, chip: SeenChip) -> None:
         """Nothing is on a chip that was not in a journal before (invariants 2, 3 and 6)."""
@@ -140,7 +158,7 @@ class Witness:
             same = chip.active == self.before[name].active
             return "" if same else f"{name} changed, but nothing was sent to it"
         if device.stands == "refused":
-            same = chip.active == device.last_good
+            same = chip.active == (device.last_good or self.before[name].active)
             return "" if same else f"{name} was refused, and runs {chip.active}"
         if device.stands == _NEW_FIRMWARE_RUNS:
             same = chip.active == rollout.release

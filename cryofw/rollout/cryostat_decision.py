@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cryofw.rollout import cryostat_events as ce
 from cryofw.rollout import events as e
 from cryofw.rollout.device_state import DeviceState
+from cryofw.rollout.heat_share import heat_held_by
 
 if TYPE_CHECKING:
     from cryofw.rollout.cryostat_guard import CryostatGuard
@@ -92,6 +93,8 @@ def waits(state: RolloutState, device: DeviceProgress) -> bool:
         return True
     if device.state is _S.CONFIRMED:
         return bool(device.doom)
+    if device.state is _S.PENDING and device.sent and device.doom:
+        return True
     if device.state is not _S.CHECKED or device.doom or state.ending is not None:
         return False
     return state.is_in_turn(device)
@@ -104,7 +107,7 @@ def pause_for_cryostats(state: RolloutState) -> e.Event | None:
         return None
 
     def goes_on(device: DeviceProgress) -> bool:
-        if not (device.intent or _is_active(state, device)):
+        if not (device.intent or _is_active(state, device)) or heat_held_by(state, device):
             return False
         return _goes_on(device) or device.planned.cryostat not in late
 
@@ -112,6 +115,7 @@ def pause_for_cryostats(state: RolloutState) -> e.Event | None:
     if state.roster.any("goes on without its cryostat", devices, goes_on):
         return None
     active = [p for p in devices if p.intent or _is_active(state, p)]
+    active = [p for p in active if p.planned.cryostat in late]
     if not active:
         return None
     names = sorted({p.planned.cryostat for p in active})

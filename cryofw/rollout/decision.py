@@ -15,7 +15,8 @@ from cryofw.rollout import recalibration, voices
 from cryofw.rollout.coefficient_decision import apply_on_trial, mend, read_before
 from cryofw.rollout.cryostat_decision import is_blocked
 from cryofw.rollout.device_state import DeviceState
-from cryofw.rollout.upload_decision import has_heat_slot, upload
+from cryofw.rollout.heat_share import has_heat_slot
+from cryofw.rollout.upload_decision import upload
 
 if TYPE_CHECKING:
     from cryofw.health import Verdict
@@ -51,8 +52,9 @@ def _spread(state: RolloutState, device: DeviceProgress) -> Next:
 
 def _check(state: RolloutState, device: DeviceProgress) -> Next:
     stage = state.stage
-    if device.doom and device.sent:
-        return _revert(state, device)
+    if device.doom and device.sent:  # a person cleared it: its share of the heat budget was free
+        free = has_heat_slot(state, device, back=True)
+        return _revert(state, device) if free else None
     if stage is None or device.doom or state.ending or device.planned.stage != stage.name:
         return None
     return c.CheckDevice(device.name)

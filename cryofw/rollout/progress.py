@@ -46,6 +46,8 @@ class DeviceProgress:
         recalibrated: it was begun for the firmware on trial.
         power_cycling: a sibling's power hook is at work and takes it down too.
         host_reset: the host reset it in its present boot, cycling a sibling's power.
+        may_swap: it was given up with marks on its slots that nobody could take back: its next
+            reset may flash, until it is read again.
         ledger: what its bets may spend.
         beats_planned: heartbeats expected from its test boot to the rollout's end.
         trial: counts its test boots for the ledger; nothing refunds what one has spent.
@@ -74,6 +76,7 @@ class DeviceProgress:
     failure: str = ""
     spread: bool = False
     quarantined: bool = False
+    may_swap: bool = False
     baseline_taken: bool = False
     boot: int | None = None
     running_hash: str = ""

@@ -11,8 +11,11 @@ from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
 from cryofw.rollout.cryostat_decision import pause_for_cryostats
 from cryofw.rollout.device_state import GOOD, SETTLED, DeviceState
+from cryofw.rollout.heat_share import heat_held_by
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cryofw.rollout.plan import PlannedStage
     from cryofw.rollout.progress import DeviceProgress
     from cryofw.rollout.state import RolloutState
@@ -99,7 +102,9 @@ def _after_wave(state: RolloutState, stage: PlannedStage) -> Next:
     )  # fmt: skip
     if state.roster.any(f"unfinished {stage.name}", members, _is_unfinished, started):
         closed = _closed(state, stage)
-        if closed is None or state.roster.any(
+        if closed is None:
+            return _starved(state, stage, members, started)
+        if state.roster.any(
             f"moves {stage.name}", members, lambda d: not (d.done or _waits(state, d)), started
         ):
             return None
@@ -115,6 +120,25 @@ def _after_wave(state: RolloutState, stage: PlannedStage) -> Next:
     if state.wave_index + 1 < len(stage.waves):
         return _next_wave(state, stage, state.wave_index + 2)
     return _gate(state, stage)
+
+
+def _starved(
+    state: RolloutState, stage: PlannedStage, members: Sequence[DeviceProgress], started: int
+) -> Next:
+    """A pause, once all that is left to do waits for the heat of devices that were given up."""
+
+    def goes_on(device: DeviceProgress) -> bool:
+        return not (device.done or heat_held_by(state, device))
+
+    if state.roster.any(f"has heat {stage.name}", members, goes_on, started):
+        return None
+    waiting = {d.name: heat_held_by(state, d) for d in members[:started] if not d.done}
+    holders = sorted({name for names in waiting.values() for name in names})
+    why = (
+        f"{', '.join(holders)} may still flash and so holds the heat budget that "
+        f"{', '.join(waiting)} waits for; see to it, then `cryofw quarantine clear`, or abort"
+    )
+    return e.RolloutPaused("device", why, stage.name)
 
 
 def _waits(state: RolloutState, device: DeviceProgress) -> bool:

@@ -147,7 +147,7 @@ class RolloutState(
 
     def _neighbours(self, progress: DeviceProgress) -> list[str]:
         near = self.inhabitants(progress.planned.cryostat)
-        waiting = [p.name for p in near if p.state in (_S.CHECKED, _S.CONFIRMED)]
+        waiting = [p.name for p in near if p.state in (_S.PENDING, _S.CHECKED, _S.CONFIRMED)]
         return [progress.name, *waiting]
 
     def _intend(self, command: c.Command, progress: DeviceProgress) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cryofw.rollout.device_state import DeviceState
+from cryofw.rollout.device_state import HOT, DeviceState
 from cryofw.rollout.handlers import Handlers
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class TrialHandlers(Handlers):
         progress = self.devices[event.device]
         progress.move(_S.CHECKED, "ready; nothing was sent")
         progress.running_hash = event.hash
+        progress.may_swap = False
         progress.calibrated = False
         if self.wave_index >= 0:  # a person cleared it after its stage had begun
             self.cohorts.reopen(event.device, progress.trial)
@@ -38,6 +39,7 @@ class TrialHandlers(Handlers):
         progress = self.devices[event.device]
         progress.move(_S.SKIPPED, "ran this release already")
         progress.running_hash = event.hash
+        progress.may_swap = False
 
     def _on_device_refused(self, event: e.DeviceRefused) -> None:
         """It is not what the plan names."""
@@ -127,6 +129,7 @@ class TrialHandlers(Handlers):
         progress = self.devices[event.device]
         progress.move(_S.ROLLED_BACK, progress.doom or progress.why)
         progress.running_hash = event.hash
+        progress.may_swap = False
         progress.pair.came_back()
         progress.came_back()
 
@@ -135,6 +138,7 @@ class TrialHandlers(Handlers):
         progress = self.devices[event.device]
         if progress.state is not _S.ROLLING_BACK:
             progress.failure = event.why
+        progress.may_swap = progress.may_swap or progress.state in HOT
         progress.move(_S.STUCK, event.why)
         progress.hint = event.hint
 

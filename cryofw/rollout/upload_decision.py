@@ -8,6 +8,7 @@ from cryofw.rollout import commands as c
 from cryofw.rollout import events as e
 from cryofw.rollout import recalibration
 from cryofw.rollout.device_state import DeviceState
+from cryofw.rollout.heat_share import has_heat_slot
 
 if TYPE_CHECKING:
     from cryofw.health import Cohort
@@ -86,14 +87,3 @@ def _no_baseline(
     why = f"no baseline: {asked} samples asked, {need} fresh needed{against}: {counts}"
     gaps = "; ".join(f"{name} is {gap}" for name, gap in sorted(device.watch.gaps.items()))
     return e.DeviceRefused(device.name, why, gaps or "see why its metrics are missing or stale")
-
-
-def has_heat_slot(state: RolloutState, device: DeviceProgress, *, back: bool = False) -> bool:
-    """One more flash in the device's cryostat stays within the heat budget and its guards.
-
-    `back`: it brings the last good image back, and waits for no experiment.
-    """
-    cryostat = device.planned.cryostat
-    hot = sum(1 for p in state.inhabitants(cryostat) if p.hot)
-    guard = state.guards.get(cryostat)
-    return hot < state.plan.heat_slots[cryostat] and (guard is None or guard.admits(hot, back=back))

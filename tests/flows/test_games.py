@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 GOOD: Mapping[str, object] = {}
 
 
-def game(*happenings: h.Happening, behaviour: Mapping[str, object] = GOOD) -> Game:
+def game(
+    *happenings: h.Happening, behaviour: Mapping[str, object] = GOOD, fleet_text: str = FLEET
+) -> Game:
     """The small fleet of the flows, with this firmware, in this weather."""
-    fleet, key = parse_fleet(FLEET, "fleet.yaml"), game_key("flows")
+    fleet, key = parse_fleet(fleet_text, "fleet.yaml"), game_key("flows")
     return Game(
         name="flow",
         fleet=fleet,
@@ -88,6 +90,38 @@ def test_a_second_operator_does_not_get_what_the_first_one_holds() -> None:
 
     assert result.broken is None
     assert result.ended is Ending.CONFIRMED
+
+
+TIGHT = """
+schema: cryofw.fleet/v1
+lab: tight
+board: cc40
+defaults:
+  heartbeat: {every: 5 s, misses_allowed: 4}
+  reset: watchdog
+  slot_size: 16 KiB
+  thermal: {stage: 4k, capacity: 70 mW, headroom: 100 %, flash: 60 mW, max_rise: 150 mK}
+  calibration: {false_rollback: 0.01}
+stages:
+  - {name: all, targets: [cryo], soak: 60 s, waves: [1, 100 %], on_failure: device}
+cryostats:
+  cryo: {controllers: {one: {port: "sim://one", hw: "5a01"}, two: {port: "sim://two", hw: "5a02"}}}
+"""
+
+
+def test_a_device_that_hangs_in_its_test_boot_keeps_its_share_of_the_heat() -> None:
+    """Its next reset flashes, whoever resets it; so nothing else is flashed until it was seen to.
+
+    Found by seeds 290, 381 and 395.
+    """
+    hangs = {"hang_s": 5, "wdt": False}
+
+    result = play(game(behaviour=hangs, fleet_text=TIGHT))
+
+    assert result.broken is None
+    assert result.ended is Ending.STUCK
+    assert result.affected == ("one",)
+    assert b"one may still flash and so holds the heat budget that two waits for" in result.journal
 
 
 @pytest.mark.parametrize("seed", [7, 42])
