@@ -142,7 +142,14 @@ class Transfer:
             self._set_timer()
         try:
             self._take(packet, answer)
-        except (MessageError, PlaceLost, UploadStalled) as error:
+        except MessageError as error:
+            if self._link.line.framing is Framing.RAW:
+                # Without a CRC a damaged answer passes for one: the packet is sent again.
+                self._under_way[answer.seq] = entry
+                self.damaged()
+                return
+            self._error = error
+        except (PlaceLost, UploadStalled) as error:
             self._error = error
         self._link.slots.capacity = self._flow.window
         self._forget_before(packet.number)
