@@ -105,6 +105,8 @@ class Session:
             self.forget(seq)
             self._waiting.pop(seq, None)
             self._deadlines.pop(seq, None)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # a line that broke in the write has told the caller already
 
     def speak(self, framing: Framing) -> None:
         """Change the framing; nothing may be under way."""
@@ -170,7 +172,7 @@ class Session:
 
     async def close(self) -> None:
         """Stop reading and give the stream back."""
-        tasks = {task for task in (self._pump, self._flushing) if task is not None}
+        tasks = [task for task in (self._pump, self._flushing) if task is not None]
         for task in tasks:
             task.cancel()
         try:

@@ -70,6 +70,7 @@ def draw_game(seed: int) -> Game:
         device_keys=(ours.public,),
         never=firmware.never,
         happenings=draw_weather(chance, fleet),
+        direct=chance.random() < 0.7,
         longest_s=_LONGEST_S,
     )
 

@@ -31,6 +31,7 @@ class Game:
         never: the release is bad beyond doubt: no device may keep it.
         happenings: what happens.
         patience: how often a person starts the rollout again before they give up.
+        direct: lines take bytes without waiting, as those of a descriptor do.
         longest_s: a process that runs longer than this will never end.
     """
 
@@ -45,6 +46,7 @@ class Game:
     never: bool = False
     happenings: tuple[Happening, ...] = ()
     patience: int = 8
+    direct: bool = True
     longest_s: float = 30 * 86400.0
 
 

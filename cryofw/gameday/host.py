@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,7 +11,7 @@ from cryofw.engine.site import SCHEME, LabClock
 from cryofw.journal import JOURNAL_NAME, HostDied, MemoryStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
     from datetime import datetime
     from typing import Any
 
@@ -69,6 +70,7 @@ class Host:
         sent: writes to lines so far.
         dead: it died.
         route: tells which device really hangs on the port of one.
+        direct: its lines take bytes without waiting, as those of a descriptor do.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Host:
         self.sent = 0
         self.dead = False
         self.route: Callable[[str], str] = lambda name: name
+        self.direct = True
         self._die_at_send = -1
         self._too_late = False
         self._lines: list[_Line] = []
@@ -127,7 +130,8 @@ class Host:
         if self.dead:
             raise HostDied("a dead host opens nothing")
         name = url.removeprefix(SCHEME)
-        line = _Line(self, await self.lab.open(SCHEME + self.route(name), baud=baud))
+        kind = _DirectLine if self.direct else _Line
+        line = kind(self, await self.lab.open(SCHEME + self.route(name), baud=baud))
         self._lines.append(line)
         return line
 
@@ -136,8 +140,18 @@ class Host:
         if line in self._lines:
             self._lines.remove(line)
 
-    async def send(self, line: ByteStream, data: bytes) -> None:
+    async def send(self, line: SimulatedPort, data: bytes) -> None:
         """Write to a line, unless the host is dead or dies here."""
+        with self._sending():
+            await line.write(data)
+
+    def send_now(self, line: SimulatedPort, data: bytes) -> int:
+        """As `send`, without waiting."""
+        with self._sending():
+            return line.write_now(data)
+
+    @contextmanager
+    def _sending(self) -> Iterator[None]:
         if self.dead:
             raise HostDied("a dead host sends nothing")
         dies = self.sent == self._die_at_send
@@ -145,7 +159,7 @@ class Host:
         if dies and not self._too_late:
             self._die_in("before it sent")
         try:
-            await line.write(data)
+            yield
         finally:
             if dies and not self.dead:
                 self._die_in("right after it sent")
@@ -182,3 +196,10 @@ class _Line:
     def end(self) -> None:
         """Give the port back without waiting, as the kernel does."""
         self._line.hang_up()
+
+
+class _DirectLine(_Line):
+    """A line that takes bytes without waiting."""
+
+    def write_now(self, data: bytes) -> int:
+        return self._host.send_now(self._line, data)

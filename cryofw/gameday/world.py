@@ -83,6 +83,7 @@ class World:
         clock.wrong_by_s = operator.clock_wrong_by_s
         host = Host(self.lab, operator.disk, clock, lambda: self.look(operator))
         host.route = self.weather.route
+        host.direct = self.game.direct
         operator.host = host
         return host
 
