@@ -105,4 +105,8 @@ def _number(value: object) -> float:
 
 def _wrong(key: str, wanted: str, body: Body) -> MessageError:
     found = repr(body[key])[:80] if key in body else "nothing"
-    return MessageError(f'The SMP answer has no readable "{key}"', why=f"{found}, not {wanted}")
+    return MessageError(
+        f'The SMP answer has no readable "{key}"',
+        why=f"{found}, not {wanted}",
+        hint="the line damaged it, or another protocol answers: try again.",
+    )
