@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from cryofw.rollout import events as e
@@ -116,9 +115,12 @@ class DeviceWatchers:
 
     async def _sleep(self, name: str, until_s: float) -> None:
         """Until the clock shows `until_s`, or the device is wanted anew."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(until_s):
-                await self._wakes[name].wait()
+        wake = self._wakes[name]
+        timer = asyncio.get_running_loop().call_at(until_s, wake.set)
+        try:
+            await wake.wait()
+        finally:
+            timer.cancel()
 
     async def _read(self, name: str, read: _Reader) -> None:
         async with self._line(name):

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from cryofw.journal import Storage
 
-_BATCH_LINES = 256
+_BATCH_LINES = 4096
 _BATCH_AGE_S = 30.0
 _PART_SIZE = 1 << 20
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 class LoggedReading(NamedTuple):
@@ -110,7 +111,7 @@ class ReadingLog:
         self._add(_guard_key(logged.cryostat), logged.reading.t_s, fields)
 
     def _add(self, name: str, t_s: float, fields: Mapping[str, object]) -> None:
-        line = json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
+        line = _ENCODER.encode(fields).encode()
         if not self._buffer:
             self._oldest_t_s = t_s
         self._buffer.append(line)

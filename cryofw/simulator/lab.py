@@ -31,7 +31,7 @@ from cryofw.simulator.validator import SignatureCheck
 from cryofw.transport import UnknownPort
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -60,6 +60,7 @@ class SimulatedLab:
         self._specs = {one.name: one for one in spec.controllers}
         self._controllers: dict[str, SimulatedController] = {}
         self._stages: dict[str, HeatedStage] = {}
+        self._heat: dict[str, Mapping[str, float]] = {}  # as it was saved last
         self.climate = LabClimate(self.now_s, store, self._stages)
         self._loop_time: Callable[[], float] | None = None
         self._call_later: CallLater | None = None
@@ -155,6 +156,7 @@ class SimulatedLab:
             controller.detach()
         self._controllers.clear()
         self._stages.clear()
+        self._heat.clear()
         self.climate.close()
         if self._loop_time is not None:
             self._store.advance(self.now_s())
@@ -279,8 +281,10 @@ class SimulatedLab:
     def _save(self, spec: ControllerSpec, ram: Ram) -> None:
         self._store.advance(self.now_s())
         self._store.save(Kind.DEVICE, spec.name, ram.to_json())
-        heat = json.dumps(self.stage(spec.cryostat).to_json())
-        self._store.save(Kind.STAGE, spec.cryostat, heat.encode())
+        heat = self.stage(spec.cryostat).to_json()
+        if heat != self._heat.get(spec.cryostat):
+            self._heat[spec.cryostat] = heat
+            self._store.save(Kind.STAGE, spec.cryostat, json.dumps(heat).encode())
 
 
 def _installed() -> Ram:

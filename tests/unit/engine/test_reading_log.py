@@ -36,12 +36,12 @@ def test_what_was_flushed_is_read_back() -> None:
 def test_a_batch_is_written_when_it_is_full_or_old() -> None:
     storage = MemoryStorage()
     log = ReadingLog(storage, "r-1")
-    for i in range(256):
-        log.add(beat("c1", i / 100))
-    assert len(storage.read(NAME).splitlines()) == 256
+    for i in range(4096):
+        log.add(beat("c1", i / 1000))
+    assert len(storage.read(NAME).splitlines()) == 4096
     log.add(beat("c1", 100))
     log.add(beat("c1", 131))
-    assert len(storage.read(NAME).splitlines()) == 258
+    assert len(storage.read(NAME).splitlines()) == 4098
 
 
 def test_the_evidence_is_the_digest_of_the_devices_own_lines() -> None:
