@@ -137,7 +137,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rows", default="*", help="patterns of rows, parted by commas")
     parser.add_argument("--peers", default=",".join(PEERS), help="parted by commas")
     parser.add_argument("--size", type=size_of, help="bytes of the image, or KiB: 512KiB")
-    parser.add_argument("--seconds", type=float, default=6, help="at the ceiling, without --size")
+    parser.add_argument("--seconds", type=float, default=5, help="at the ceiling, without --size")
     parser.add_argument("--repeats", type=int, default=1, help="the best run counts")
     parser.add_argument("--framing", choices=("console", "raw"), default="console")
     return parser.parse_args()
