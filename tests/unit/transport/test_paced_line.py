@@ -121,10 +121,11 @@ def test_a_raw_line_forgets_half_a_message_after_a_silence() -> None:
     request = message(2, 0, 0, {"d": "hello"})
     device = PacedDevice(LineSpec(raw=True))
 
-    assert device.feed(0.0, echo("console")) == []  # its first bytes promise a long message
-    assert device.feed(1.0, request) == []
+    assert device.feed(0.0, request[:-1]) == []
     [(_, answer)] = device.feed(5.0, request)
     assert answer.endswith(b"ehello")
+    assert device.feed(6.0, echo("console")) == []  # begins no request: dropped at once
+    assert len(device.feed(6.5, request)) == 1
 
 
 @pytest.mark.realtime
