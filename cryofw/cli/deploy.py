@@ -141,6 +141,7 @@ def prepare(
 
     Raises:
         PlanRefused: with every reason why not.
+        ForeignJournal: the devices were driven from another journal, or a later state of this one.
     """
     _require_devices(fleet, overrides)
     bounds = ranges.with_record(chosen.record)
@@ -158,6 +159,7 @@ def prepare(
     history = home.history()
     register, asked = history.register, fleet.controllers
     running = run_on_site(home.directory, ports, lambda site: survey(site, asked, register))
+    home.require_driver(fleet, running)
     hashes = sorted({answer.hash for answer in running.values() if answer.hash})
     known = store.known(hashes)
     for data in chosen.way_back([each for each in hashes if each not in known], keys):

@@ -16,7 +16,7 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from cryofw.engine.journal_home import JournalHome
+from cryofw.engine.journal_home import DrivenDevice, JournalHome
 from cryofw.engine.lab_acts import write_lab_event
 from cryofw.engine.reading_log import ReadingLog
 from cryofw.engine.request_box import RequestBox
@@ -37,12 +37,14 @@ from cryofw.journal import (
 )
 from cryofw.journal.chain import extends_chain, retired_journals
 from cryofw.journal.host_directory import host_state_directory
+from cryofw.journal.verification import LoadedJournal
 from cryofw.release import ImageStore
 from cryofw.rollout import (
     History,
     Plan,
     Rollout,
     RolloutSummary,
+    connection_of,
     fields_of,
     parse_plan,
     step_from_record,
@@ -51,15 +53,17 @@ from cryofw.rollout import events as e
 from cryofw.rollout.lab_events import LabEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from cryofw.clock import Clock
     from cryofw.engine.authorization import Authorization
+    from cryofw.engine.journal_home import Driven
+    from cryofw.fleet import Fleet
     from cryofw.image import PublicKey
     from cryofw.journal import NoteSigner, Record, Storage
     from cryofw.release import RecognisedImage
-    from cryofw.rollout import Event, PlannedDevice, RolloutState
+    from cryofw.rollout import Event, RolloutState, Running
     from cryofw.rollout.events import StopRequested
 
 _LAB_CLOCK = "sim/clock"
@@ -152,9 +156,32 @@ class Home:
             journal.records if journal else self.records(),
         )
 
-    def journal_home(self, devices: Iterable[PlannedDevice]) -> JournalHome:
+    def journal_home(self, devices: Iterable[Driven]) -> JournalHome:
         """What is remembered, outside of the journal, of who drove these devices."""
         return JournalHome(self.storage, lambda: self.host, devices)
+
+    def require_driver(self, fleet: Fleet, running: Mapping[str, Running]) -> None:
+        """See that what is planned here could be deployed from here: the journal is the right one.
+
+        Args:
+            running: what the devices told, as `survey` gives it.
+
+        Raises:
+            ForeignJournal: another journal, or a later state of this one, drove a device.
+            JournalCorrupt: the journal does not verify.
+        """
+        register = self.history().register
+        devices = [
+            DrivenDevice(
+                one.name,
+                one.hw or register.pinned_hw(one.name) or running[one.name].hw,
+                connection_of(one),
+            )
+            for one in fleet.controllers
+        ]
+        began = self.storage.exists(JOURNAL_NAME)
+        journal = read_journal(self.storage) if began else LoadedJournal()
+        self.journal_home(devices).require_driver(journal)
 
     def records(self) -> Sequence[Record]:
         """All records, verified against the checkpoint; empty when there is no journal yet.

@@ -11,9 +11,10 @@ lies beside its flash: the lab and its journal travel together.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cryofw.engine.site import SCHEME
 from cryofw.errors import BadInput, CryofwError, Refused
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from cryofw.journal import Journal, Record, Storage
-    from cryofw.rollout import PlannedDevice
+    from cryofw.journal.verification import LoadedJournal
+    from cryofw.rollout import Connection
 
 SIMULATED_FOLDER = "sim/homes/"
 REHOMED = "journal-rehomed"
@@ -39,6 +41,31 @@ class ForeignJournal(Refused):
     """A device was driven from another journal, or from a later state of this one."""
 
 
+class Driven(Protocol):
+    """What tells a device from all others: its hardware id, or else its port."""
+
+    @property
+    def name(self) -> str:
+        """What fleet.yaml calls it."""
+
+    @property
+    def hw(self) -> str:
+        """Its hardware id; empty if it has none."""
+
+    @property
+    def connection(self) -> Connection:
+        """How it is reached."""
+
+
+@dataclass(frozen=True)
+class DrivenDevice:
+    """A device that no plan has yet."""
+
+    name: str
+    hw: str
+    connection: Connection
+
+
 class JournalHome:
     """What this host remembers of the journals behind some devices.
 
@@ -49,7 +76,7 @@ class JournalHome:
     """
 
     def __init__(
-        self, state: Storage, host: Callable[[], Storage], devices: Iterable[PlannedDevice]
+        self, state: Storage, host: Callable[[], Storage], devices: Iterable[Driven]
     ) -> None:
         self._state = state
         self._host = host
@@ -64,6 +91,17 @@ class JournalHome:
             ForeignJournal: it does not; nothing was sent.
             Refused: the host's memory cannot be read.
         """
+        self.require_driver(journal)
+        if any(not folder for _, folder in self._places()) and not self._host().exists(_ABOUT):
+            self._introduce()
+
+    def require_driver(self, journal: Journal | LoadedJournal) -> None:
+        """As `require`, where nothing will be driven now: nothing is written either.
+
+        Raises:
+            ForeignJournal: the journal does not extend every one that drove these devices.
+            Refused: the host's memory cannot be read.
+        """
         foreign: dict[str, TreeHead] = {}
         homes: dict[TreeHead, bool] = {}  # most devices were driven by one journal
         for device in self._devices:
@@ -76,10 +114,8 @@ class JournalHome:
                 foreign[device.name] = head
         if foreign:
             raise _foreign(foreign, journal)
-        if any(not folder for _, folder in self._places()) and not self._host().exists(_ABOUT):
-            self._introduce()
 
-    def _is_home(self, journal: Journal, head: TreeHead) -> bool:
+    def _is_home(self, journal: Journal | LoadedJournal, head: TreeHead) -> bool:
         if extends_chain(self._state, journal, head) or _is_rehomed(journal.records, head):
             return True
         before = retired_journals(self._state, journal.records[0]) if journal.size else ()
@@ -102,7 +138,7 @@ class JournalHome:
                 hint="CRYOFW_HOST_STATE names a directory that stays, outside of the state",
             ) from error
 
-    def remembered(self, device: PlannedDevice) -> TreeHead | None:
+    def remembered(self, device: Driven) -> TreeHead | None:
         """How far the journal was that drove a device; None if this host never drove it.
 
         Raises:
@@ -143,7 +179,7 @@ class JournalHome:
             if not storage.exists(entry) or storage.read(entry) != data:
                 storage.write_atomic(entry, data)
 
-    def _place(self, device: PlannedDevice) -> tuple[Storage, str]:
+    def _place(self, device: Driven) -> tuple[Storage, str]:
         if device.connection.port.startswith(SCHEME):
             return self._state, SIMULATED_FOLDER
         return self._host(), ""
@@ -156,7 +192,7 @@ class JournalHome:
         return self._known_places
 
 
-def _key(device: PlannedDevice) -> str:
+def _key(device: Driven) -> str:
     """A device by its hardware id, which stays when it is plugged in elsewhere; else its port.
 
     A path counts by the name that fleet.yaml gives it: what it links to changes with each boot.
@@ -181,7 +217,7 @@ def _encode(fields: dict[str, object]) -> bytes:
     return json.dumps(fields).encode() + b"\n"
 
 
-def _foreign(foreign: dict[str, TreeHead], journal: Journal) -> ForeignJournal:
+def _foreign(foreign: dict[str, TreeHead], journal: Journal | LoadedJournal) -> ForeignJournal:
     name, head = next(iter(foreign.items()))
     own = journal.head
     if own.origin == head.origin:

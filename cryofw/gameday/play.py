@@ -20,6 +20,7 @@ from cryofw.rollout import events as e
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cryofw.engine.home import Home
     from cryofw.gameday.game import Game
     from cryofw.gameday.host import Host
     from cryofw.rollout import Event, Plan, RolloutState
@@ -150,16 +151,19 @@ class _Players:
         summary = history.open_rollout
         if summary is None and history.rollouts:
             return None  # it ended in the very moment in which the host died
-        plan = home.load_plan(summary) if summary else await self._plan(operator, host, number)
+        plan = (
+            home.load_plan(summary) if summary else await self._plan(operator, home, host, number)
+        )
         self._lease_s = max(self._lease_s, *(one.lease_ttl_s for one in plan.devices.values()))
         deployment = Deployment(home, plan, operator.keys, operator.name)
         if summary is None:
             return await deployment.start(site, "")
         return await deployment.go_on(site, [*says, e.RolloutResumed("", operator.name)])
 
-    async def _plan(self, operator: Operator, host: Host, number: int) -> Plan:
+    async def _plan(self, operator: Operator, home: Home, host: Host, number: int) -> Plan:
         fleet = self._world.game.fleet
         running = await survey(self._world.site(host), fleet.controllers)
+        home.require_driver(fleet, running)
         known = {image.hash: image for image in operator.images}
         wish = Wish(operator.release, operator.name, "2026-01-01T00:00:00Z", f"{number:02x}")
         return make_plan(fleet, wish, running, known, {})

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NEW_FIRMWARE_RUNS = "confirmed"
 _LAST_GOOD_RUNS = {"rolled-back", "self-reverted", "abandoned"}
+_STOPPED_ON_THE_WAY = {"checked", "uploaded", "testing", "rolling-back"}
 _LEFT_OPEN = ("", "stuck", "stopped")
 
 
@@ -152,8 +153,10 @@ class Witness:
             return "" if named else f"{name} is {device.stands}, and not named"
         if not chip.confirmed:
             return f"{name} ({device.stands}) is not settled: {chip}"
-        if rollout.ended == "stopped" and device.stands in ("uploaded", "testing"):
-            return "" if chip.active == device.last_good else f"{name} was left to its lease"
+        if rollout.ended == "stopped" and device.stands in _STOPPED_ON_THE_WAY:
+            left = {device.last_good, rollout.release if device.restored else device.last_good}
+            kept = device.quarantined and chip.active in left
+            return "" if kept else f"{name} ({device.stands}) was left by the stop, and not named"
         if not device.sent:
             same = chip.active == self.before[name].active
             return "" if same else f"{name} changed, but nothing was sent to it"

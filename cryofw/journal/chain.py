@@ -100,7 +100,7 @@ def retired_journals(storage: Storage, first: Record) -> Iterator[tuple[str, Loa
         before = predecessor(loaded.records[0])
 
 
-def extends_chain(storage: Storage, journal: Journal, head: TreeHead) -> bool:
+def extends_chain(storage: Storage, journal: Journal | LoadedJournal, head: TreeHead) -> bool:
     """Whether a journal, or one that it continues, began as `head` says and only grew since."""
     if journal.extends(head):
         return True

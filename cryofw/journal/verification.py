@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cryofw.journal.line_reader import read_records
 from cryofw.journal.merkle import TILE_WIDTH, MerkleTree
 from cryofw.journal.scan import scan_journal
+from cryofw.journal.tree_head import TreeHead, origin_of
 
 if TYPE_CHECKING:
     from cryofw.journal.checkpoint import Checkpoint
@@ -29,6 +30,25 @@ class LoadedJournal:
     def root(self) -> bytes:
         """The tree head over the records."""
         return MerkleTree.of_hashes(self.leaves).root()
+
+    @property
+    def size(self) -> int:
+        """How many records there are."""
+        return len(self.records)
+
+    @property
+    def head(self) -> TreeHead:
+        """Origin, size and tree head; the origin of an empty journal is empty."""
+        origin = origin_of(self.leaves[0]) if self.leaves else ""
+        return TreeHead(origin, self.size, self.root)
+
+    def extends(self, head: TreeHead) -> bool:
+        """Whether this journal began as that tree did, and only grew since."""
+        if head.size == 0:
+            return True
+        if not self.leaves or origin_of(self.leaves[0]) != head.origin or head.size > self.size:
+            return False
+        return MerkleTree.of_hashes(self.leaves[: head.size]).root() == head.root
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,7 @@ def test_rollout_cannot_begin_anew_in_an_empty_directory(lab: SmallLab) -> None:
     for name in ("journal.jsonl", "checkpoint.json", "checkpoint", "tree"):
         (lab.state / name).rename(lost / name)
     refused = lab.run("deploy", "good.bin", "--yes").expect(5, "is not the one that last drove")
+    lab.run("plan", "good.bin").expect(5, "is not the one that last drove")
     named = refused.err.partition("rehome ")[2].split()[0]
     lab.run("audit", "rehome", named, "--why", "").expect(2, "needs a reason")
     lab.run("audit", "rehome", named, "--why", "the disk died").expect(0, "rehomed")
@@ -218,6 +219,7 @@ def test_backup_older_than_the_latest_rollout_is_taken_up_as_documented(lab: Sma
     refused = lab.run("resume").expect(5, "records of it; this copy has")
     lab.run("inventory", "--read").expect(0, "1.1.0")
     lab.run("stop").expect(0)
+    lab.run("plan", "good.bin").expect(5, "is not the one that last drove")
     named = refused.err.partition("rehome ")[2].split()[0]
     lab.run("audit", "rehome", named, "--why", "the disk died").expect(0)
     lab.run("audit", "retire").expect(0)

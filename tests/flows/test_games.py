@@ -82,6 +82,9 @@ def test_a_restored_backup_is_no_journal_to_go_on_with() -> None:
     assert result.broken is None
     assert result.ended is Ending.CONFIRMED
     assert result.visits == 3
+    told = [note.text for note in result.notes if "is told" in note.text]
+    assert len(told) == 1
+    assert "this journal is not the one that last drove c1-a c1-b rig-a" in told[0]
 
 
 def test_a_second_operator_does_not_get_what_the_first_one_holds() -> None:

@@ -10,8 +10,16 @@ import pytest
 
 from cryofw.engine.journal_home import ForeignJournal, JournalHome, find_lost, rehome
 from cryofw.errors import BadInput, Refused
-from cryofw.journal import FileStorage, Journal, JournalWriteFailed, MemoryDisk, MemoryStorage
+from cryofw.journal import (
+    FileStorage,
+    Journal,
+    JournalWriteFailed,
+    MemoryDisk,
+    MemoryStorage,
+    read_journal,
+)
 from cryofw.journal.chain import retire
+from cryofw.journal.verification import LoadedJournal
 from tests.unit.audit.audited_lab import a_plan
 
 if TYPE_CHECKING:
@@ -107,6 +115,20 @@ def test_empty_directory_cannot_start_over(lab: Lab) -> None:
     lab.drive(lab.state)
     with pytest.raises(ForeignJournal, match="here is an empty journal"):
         lab.drive(MemoryStorage())
+
+
+def test_who_only_plans_is_told_the_same_and_leaves_nothing_behind(lab: Lab) -> None:
+    home = JournalHome(lab.state, lambda: lab.host, lab.devices)
+    home.require_driver(LoadedJournal())
+    assert lab.host.list() == []
+    lab.drive(lab.state)
+    copy = lab.copy()
+    home.require_driver(read_journal(copy))
+    lab.drive(lab.state)
+    with pytest.raises(ForeignJournal, match="driven at 6 records of it; this copy has 3"):
+        home.require_driver(read_journal(copy))
+    with pytest.raises(ForeignJournal, match="here is an empty journal"):
+        home.require_driver(LoadedJournal())
 
 
 def test_path_counts_by_its_name_not_by_what_it_links_to(tmp_path: Path, clock: Clock) -> None:
