@@ -168,8 +168,8 @@ def _render(output: Output, claim: DeviceClaim) -> None:
         output.line(f"  witnesses  {', '.join(claim.witnesses)}")
     output.line()
     for line in tell(claim.records, Filter()):
-        head = f"  {line.day} {line.time}  {line.n:>5}  "
-        output.hanging(head, f"{line.who}: {line.text}", len(head))
+        when = f"  {line.day} {line.time}  {line.n:>5}  "
+        output.hanging(when, f"{line.who}: {line.text}", len(when))
         for reason in line.reasons:
             output.hanging(f"{'':30}", reason, 30, "dim")
     if claim.attested is None:

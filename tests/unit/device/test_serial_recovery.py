@@ -50,10 +50,13 @@ NAME = "c1-a"
 
 
 def build(
-    keys: Keys, version: str, algorithm: Algorithm = Algorithm.ED25519, **behaviour: object
+    keys: Keys,
+    version: str,
+    behaviour: Mapping[str, object] | None = None,
+    algorithm: Algorithm = Algorithm.ED25519,
 ) -> bytes:
     public_key, sign = keys[algorithm]
-    marker = b"CRYOFW-SIM\x00" + json.dumps(behaviour).encode() + b"\x00"
+    marker = b"CRYOFW-SIM\x00" + json.dumps(behaviour or {}).encode() + b"\x00"
     options = ImageOptions(version=Version.parse(version), pad_header=True)
     unsigned = build_image(Payload(marker + f"firmware {version} ".encode() * 1999), options)
     return attach(unsigned, public_key, sign(unsigned.to_sign(algorithm)))
@@ -76,7 +79,7 @@ class Bench:
         spec = ControllerSpec(NAME, **more)  # type: ignore[arg-type]  # a table of keywords
         self.lab = SimulatedLab.in_memory(
             LabSpec((spec,)),
-            factory_image=build(keys, "1.0.0", **(behaviour or {})),
+            factory_image=build(keys, "1.0.0", behaviour),
             public_keys=[keys[Algorithm.ED25519][0]],
         )
         self.target = Target(
@@ -202,7 +205,7 @@ def test_a_noisy_line_costs_time_only(image_keys: Keys, fault: Fault) -> None:
 
 def test_an_image_of_another_key_is_found_out_before_the_reset(image_keys: Keys) -> None:
     bench = Bench(image_keys)
-    foreign = build(image_keys, "3.0.0", Algorithm.ECDSA_P256)
+    foreign = build(image_keys, "3.0.0", algorithm=Algorithm.ECDSA_P256)
 
     async def script(driver: DeviceDriver) -> None:
         bench.ruin()
