@@ -30,6 +30,7 @@ class Game:
         device_keys: what the bootloaders trust.
         never: the release is bad beyond doubt: no device may keep it.
         happenings: what happens.
+        overrides: risks that the person accepts by name, as `Wish` takes them.
         patience: how often a person starts the rollout again before they give up.
         direct: lines take bytes without waiting, as those of a descriptor do.
         longest_s: a process that runs longer than this will never end.
@@ -45,6 +46,7 @@ class Game:
     rival: bytes = b""
     never: bool = False
     happenings: tuple[Happening, ...] = ()
+    overrides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     patience: int = 8
     direct: bool = True
     longest_s: float = 30 * 86400.0

@@ -18,6 +18,7 @@ class Moment:
         after: kind of the journal record that it follows; "" is the start of the rollout.
         nth: the how many-th such record of the game, from 1.
         device, stage: only records of this device or stage count; "" is any.
+        devices: only records of one of these count; empty is any.
         delay_s: so many seconds later.
     """
 
@@ -26,6 +27,7 @@ class Moment:
     device: str = ""
     stage: str = ""
     delay_s: float = 0.0
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -165,5 +165,11 @@ class _Players:
         running = await survey(self._world.site(host), fleet.controllers)
         home.require_driver(fleet, running)
         known = {image.hash: image for image in operator.images}
-        wish = Wish(operator.release, operator.name, "2026-01-01T00:00:00Z", f"{number:02x}")
+        wish = Wish(
+            operator.release,
+            operator.name,
+            "2026-01-01T00:00:00Z",
+            f"{number:02x}",
+            overrides=self._world.game.overrides,
+        )
         return make_plan(fleet, wish, running, known, {})

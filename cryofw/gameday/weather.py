@@ -61,6 +61,7 @@ class Weather:
             record["kind"] == (when.after or _STARTED)
             and when.device in ("", record.get("device"))
             and when.stage in ("", record.get("stage"))
+            and (not when.devices or record.get("device") in when.devices)
         )
 
     def _arm(self, happening: h.Happening) -> None:
