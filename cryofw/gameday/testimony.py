@@ -66,6 +66,8 @@ class DeviceTestimony:
     """What the journal says about one device in one rollout."""
 
     last_good: str = ""
+    boot: int | None = None
+    """Of its last test boot."""
     sent: bool = False
     marked: bool = False
     """A test was asked for."""
@@ -132,6 +134,8 @@ class Testimony:
         kept = journal.startswith(self._read)
         require(kept, Invariant.NOTHING_LOST, "records that were on disk are lost or changed")
         whole = journal[: journal.rfind(b"\n") + 1]
+        kept = whole.startswith(self._read)
+        require(kept, Invariant.NOTHING_LOST, "records that were acknowledged are gone, or others")
         records = [json.loads(line) for line in whole[len(self._read) :].splitlines()]
         self._read = whole
         for record in records:
@@ -200,7 +204,7 @@ def _take_device(
             require(same, Invariant.VERIFIED_ONLY, f"{where}: a test of another image")
             device.marked, device.verdict = True, None
         case "test-booted":
-            device.verdict = None
+            device.verdict, device.boot = None, record["boot"]
         case "verdict-reached":
             _take_verdict(device, record, where)
         case "device-accepted":
@@ -211,6 +215,10 @@ def _take_device(
             passed = verdict is not None and verdict["outcome"] == "passed"
             stands = passed or bool(device.accepted)
             require(stands, Invariant.CONFIRM_AFTER_VERDICT, f"{where}: nothing stands for it")
+            judged = verdict is not None and verdict["evidence"]["heartbeats"]["boot"]
+            same = record["boot"] == judged == device.boot
+            words = f"{where}: boot {record['boot']}, tested was {device.boot}, judged {judged}"
+            require(same, Invariant.CONFIRM_AFTER_VERDICT, words)
             device.confirm_asked = True
         case "image-confirmed":
             same = record["hash"] == release

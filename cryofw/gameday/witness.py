@@ -153,7 +153,7 @@ class Witness:
             return "" if named else f"{name} is {device.stands}, and not named"
         if not chip.confirmed:
             return f"{name} ({device.stands}) is not settled: {chip}"
-        if rollout.ended == "stopped" and device.stands in _STOPPED_ON_THE_WAY:
+        if device.sent and rollout.ended == "stopped" and device.stands in _STOPPED_ON_THE_WAY:
             left = {device.last_good, rollout.release if device.restored else device.last_good}
             kept = device.quarantined and chip.active in left
             return "" if kept else f"{name} ({device.stands}) was left by the stop, and not named"

@@ -8,6 +8,7 @@ from cryofw.audit import verify_log
 from cryofw.engine.site import Site
 from cryofw.errors import CryofwError
 from cryofw.gameday.chip import ChipObserver
+from cryofw.gameday.evidence import EvidenceWitness
 from cryofw.gameday.game import Note
 from cryofw.gameday.host import Host, HostClock
 from cryofw.gameday.invariant import Invariant, InvariantBroken, require
@@ -52,6 +53,7 @@ class World:
         self.sends = 0
         self.notes: list[Note] = []
         self.weather = Weather(self)
+        self._evidence = {"anna": EvidenceWitness(game.fleet, self.lab)}
         self._observer = ChipObserver(self._chips, game.device_keys)
         self._witness = Witness(
             self._observer.see(),
@@ -68,6 +70,7 @@ class World:
     def join(self, operator: Operator) -> None:
         """Somebody else comes to the lab."""
         self.operators[operator.name] = operator
+        self._evidence[operator.name] = EvidenceWitness(self.game.fleet, self.lab)
         for image in operator.images:
             self._witness.believe(image.hash)
 
@@ -115,6 +118,7 @@ class World:
         try:
             if operator.right_disk:
                 records = self._witness.testimony(operator.name).read(operator.journal)
+                self._evidence[operator.name].take(records, operator.disk.entries)
                 if operator is self.first:
                     self.weather.hear(records)
             chips = self._observer.see()
@@ -134,6 +138,7 @@ class World:
                 words = f"{kept} keep a firmware that is bad beyond doubt"
                 require(not kept, Invariant.CONFIRM_AFTER_VERDICT, words)
             for operator in self.operators.values():
+                self._evidence[operator.name].end()
                 if operator.journal:
                     self._audit(operator)
         except InvariantBroken as error:
