@@ -99,20 +99,21 @@ class Witness:
         A device that was given up in its test boot flashes at its next reset, whoever resets it:
         it keeps its share wherever another upload is announced, but others are taken back beside
         it. What flashes is read from the chips and from the intents, not from what cryofw counts.
+
+        Each journal is counted by itself: two hosts that share a cryostat know of one another by
+        leases, thermometers and the owner in fleet.yaml, not by their budgets.
         """
-        hot = {name for name, chip in chips.items() if _may_flash(chip)}
-        hangs: set[str] = set()
-        uploading: set[str] = set()
         for journal in self._journals.values():
-            uploading.update(journal.uploading)
-            for name, device in journal.latest.devices.items() if journal.latest else ():
-                hot.update([name] if device.flashes else [])
-                hangs.update([name] if device.hangs and not device.flashes else [])
-        for cryostat, slots in self._slots.items():
-            here = {name for name, where in self._cryostats.items() if where == cryostat}
-            counted = here & (hot if here & uploading else hot - hangs)
-            words = f"{cryostat}: {sorted(counted)} may flash now, the budget has {slots} slots"
-            require(len(counted) <= slots, Invariant.WITHIN_THE_HEAT, words)
+            devices = journal.latest.devices if journal.latest else {}
+            flashing = {name for name, device in devices.items() if device.flashes}
+            may = {n for n, device in devices.items() if device.sent and _may_flash(chips[n])}
+            hangs = {name for name, device in devices.items() if device.hangs} - flashing
+            for cryostat, slots in self._slots.items():
+                here = {name for name, where in self._cryostats.items() if where == cryostat}
+                announced = here & set(journal.uploading)
+                counted = here & (flashing | may if announced else (flashing | may) - hangs)
+                words = f"{cryostat}: {sorted(counted)} may flash, the budget has {slots} slots"
+                require(len(counted) <= slots, Invariant.WITHIN_THE_HEAT, words)
 
     def _check_announced(self, name: str, chip: SeenChip) -> None:
         """Nothing is on a chip that was not in a journal before (invariants 2, 3 and 6)."""
