@@ -12,13 +12,13 @@ from cryofw.cli.output import Output
 @click.command()
 @click.argument(
     "document",
-    type=click.Choice(["fleet", "coefficients", "policy"]),
+    type=click.Choice(["fleet", "coefficients", "policy", "scenario"]),
     default="fleet",
     required=False,
 )
 def schema(document: str) -> None:
     """Print a JSON Schema, for editors and offline checks: of fleet.yaml, of a file of
-    COEFFICIENTS, or of a POLICY.
+    COEFFICIENTS, of a POLICY, or of a SCENARIO of a game day.
 
     An editor finds it through the first line of the file:
 
@@ -29,6 +29,8 @@ def schema(document: str) -> None:
         from cryofw.release.coefficients_schema import coefficients_json_schema as json_schema
     elif document == "policy":
         from cryofw.trust import policy_json_schema as json_schema
+    elif document == "scenario":
+        from cryofw.gameday.scenario import scenario_json_schema as json_schema
     else:
         from cryofw.fleet import fleet_json_schema as json_schema
 

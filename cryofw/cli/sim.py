@@ -13,6 +13,7 @@ import click
 
 from cryofw.cli.deploy import fleet_option
 from cryofw.cli.file import read_file
+from cryofw.cli.gameday import gameday
 from cryofw.cli.keychoice import trusted_image_keys
 from cryofw.cli.options import PATH, keyring_option, state_option
 from cryofw.cli.output import Output, Status
@@ -27,6 +28,9 @@ HAPPENINGS = ("warm-up", "fridge", "experiment", "no-thermometer")
 @click.group()
 def sim() -> None:
     """A simulated lab: bootloaders, flash, heat and noise, but no cryostat."""
+
+
+sim.add_command(gameday)
 
 
 @sim.command("create")
