@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from cryofw.gameday import happening as h
+from cryofw.gameday import happening_document as hd
 from cryofw.gameday import scenario_document as d
 from cryofw.gameday.game import Game
 from cryofw.gameday.image import game_key
@@ -136,7 +137,7 @@ class _Caster:
         return found
 
     def _shift(
-        self, shift: d.MetricShiftDocument, path: tuple[str | int, ...]
+        self, shift: hd.MetricShiftDocument, path: tuple[str | int, ...]
     ) -> tuple[str, float]:
         known: dict[str, Metric] = {}
         for one in self._fleet.controllers:
@@ -165,7 +166,7 @@ class _Caster:
                 for happens in self._what(what, key, (*path, key)):
                     yield h.Happening(when, happens)
 
-    def _moment(self, when: d.MomentDocument, path: tuple[str | int, ...]) -> h.Moment:
+    def _moment(self, when: hd.MomentDocument, path: tuple[str | int, ...]) -> h.Moment:
         devices: tuple[str, ...] = ()
         stage = ""
         if when.device is not None:
@@ -184,14 +185,14 @@ class _Caster:
     def _what(
         self, what: StrictDocument, key: str, path: tuple[str | int, ...]
     ) -> Iterator[h.What]:
-        if isinstance(what, d.OnDevice | d.CalibrationShiftDocument):
+        if isinstance(what, hd.OnDevice | hd.CalibrationShiftDocument):
             fault = self._fault(what, key, path)
             for name in self._at((*path, "device"), select_devices, what.device):
                 yield h.DeviceFault(name, fault)
-        elif isinstance(what, d.OnCryostat):
+        elif isinstance(what, hd.OnCryostat):
             for name in self._at((*path, "cryostat"), select_cryostats, what.cryostat):
                 yield self._on_cryostat(what, key, name)
-        elif isinstance(what, d.CablesSwappedDocument):
+        elif isinstance(what, hd.CablesSwappedDocument):
             one = self._at((*path, "one"), select_devices, what.one)[0]
             other = self._at((*path, "other"), select_devices, what.other)[0]
             if one == other:
@@ -202,37 +203,37 @@ class _Caster:
 
     def _fault(self, what: StrictDocument, key: str, path: tuple[str | int, ...]) -> Fault:
         match what:
-            case d.HangDocument():
+            case hd.HangDocument():
                 return Hang(what.watchdog)
-            case d.BootLoopDocument():
+            case hd.BootLoopDocument():
                 return LoopBoots(what.boots)
-            case d.LostHeartbeatsDocument():
+            case hd.LostHeartbeatsDocument():
                 return LoseHeartbeats(what.share, what.for_)
-            case d.CalibrationShiftDocument():
+            case hd.CalibrationShiftDocument():
                 return ShiftCalibration(*self._shift(what, path), what.ramp)
-            case d.LateBytesDocument():
+            case hd.LateBytesDocument():
                 return DelayBytes(what.share, what.by, what.for_)
-            case d.LineDocument():
+            case hd.LineDocument():
                 return _LINE_FAULTS[key](share=what.share, for_s=what.for_)
-            case d.CableDocument():
+            case hd.CableDocument():
                 return PullCable(what.for_)
-            case d.SlowEraseDocument():
+            case hd.SlowEraseDocument():
                 return SlowErase(what.factor, what.for_)
-            case d.PowerCutDocument():
+            case hd.PowerCutDocument():
                 return CutPower(what.operations, off_s=what.off)
             case _:
                 raise AssertionError(key)
 
-    def _on_cryostat(self, what: d.OnCryostat, key: str, name: str) -> h.What:
+    def _on_cryostat(self, what: hd.OnCryostat, key: str, name: str) -> h.What:
         match what:
-            case d.WarmUpDocument():
+            case hd.WarmUpDocument():
                 max_rise_k = self._fleet.cryostats[name].thermal.max_rise_k
                 rise_k = what.rise or _TIMES_MAX_RISE * max_rise_k
                 resistance = self._rehearsal.spec.stages[name].resistance_k_per_w
                 return h.WarmUp(name, round(rise_k / resistance, 6), what.for_)
-            case d.BrownOutDocument():
+            case hd.BrownOutDocument():
                 return h.BrownOut(name, what.off)
-            case d.SilentDocument():
+            case hd.SilentDocument():
                 kind = h.HubSilent if key == "hub-silent" else h.NoThermometer
                 return kind(name, what.for_)
             case _:
@@ -249,17 +250,17 @@ _OF_STAGES = frozenset({"stage-started", "wave-started", "gate-passed", "gate-fa
 
 def _on_host(what: StrictDocument) -> h.What:
     match what:
-        case d.HostDiesDocument():
+        case hd.HostDiesDocument():
             return h.HostDies(what.at, what.count, back_after_s=what.back_after)
-        case d.DiskFailsDocument():
+        case hd.DiskFailsDocument():
             return h.DiskFails(what.count)
-        case d.ClockJumpsDocument():
+        case hd.ClockJumpsDocument():
             return h.ClockJumps(-what.by if what.backwards else what.by)
-        case d.BackupDocument():
+        case hd.BackupDocument():
             return h.BackupRestored(what.back_after)
-        case d.RivalDocument():
+        case hd.RivalDocument():
             return h.SecondOperator()
-        case d.PersonDocument():
+        case hd.PersonDocument():
             return h.PersonAsks(what.to)
         case _:
             raise AssertionError(what)

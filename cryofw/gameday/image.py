@@ -31,7 +31,7 @@ class GameKey:
     def sign(self, version: str, board: str, behaviour: Mapping[str, object]) -> bytes:
         """An image of the firmware that behaves so (see `simulator.firmware`)."""
         marker = MARKER + json.dumps(behaviour, sort_keys=True).encode() + b"\x00"
-        options = ImageOptions(version=Version.parse(version), pad_header=True, board=board)
+        options = ImageOptions(version=Version.parse(version), pad_header=True, board=board or None)
         unsigned = build_image(Payload(_FILLER + marker.ljust(256, b"\x00")), options)
         return attach(
             unsigned, self.public, self._key.sign(unsigned.to_sign(self.public.algorithm))

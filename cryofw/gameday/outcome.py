@@ -102,11 +102,11 @@ def judge(scenario: Scenario, cast: Cast, seed: int, result: Result) -> Outcome:
 
 def _unmet(outcome: Outcome, scenario: Scenario, cast: Cast) -> Iterator[str]:
     expect = scenario.says.expect
-    if outcome.ended not in {str(one) for one in expect.ended}:
-        yield f"ended {outcome.ended} ({outcome.why}), expected {' or '.join(expect.ended)}"
-    if outcome.hit_s is None and outcome.ended != Expected.NOT_BEGUN:
+    if outcome.hit_s is None and outcome.ended == Expected.CONFIRMED:
         lasted = _words(outcome.lasted_s)
         yield f"nothing happened: the rollout was over after {lasted}, before its moment came"
+    elif outcome.ended not in {str(one) for one in expect.ended}:
+        yield f"ended {outcome.ended} ({outcome.why}), expected {' or '.join(expect.ended)}"
     elif expect.detected_within is not None:
         yield from _late("detected", outcome.detected_s, expect.detected_within)
     if expect.back_within is not None and outcome.detected_s is not None:

@@ -20,7 +20,7 @@ from cryofw.smp import Framing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cryofw.fleet import Controller, Cryostat, Fleet, Metric, Source, Stage
+    from cryofw.fleet import Controller, Cryostat, Fleet, Metric, Stage
     from cryofw.simulator import ControllerSpec, LabSpec, ThermalSpec
 
 _ALWAYS = "policies are set aside: one person of the game approves what waits"
@@ -93,8 +93,7 @@ def _cryostat(cryostat: Cryostat) -> Cryostat:
 def _controller(controller: Controller) -> Controller:
     name, contract, reset = controller.name, controller.calibration, controller.reset
     metrics = {
-        key: replace(metric, source=_source(metric.source))
-        for key, metric in contract.metrics.items()
+        key: replace(metric, source=FromDevice()) for key, metric in contract.metrics.items()
     }
     if reset.lines:
         reset = ResetPath(reset.watchdog, reset.hook or _SWITCH, reset.shared_by)
@@ -111,10 +110,6 @@ def _controller(controller: Controller) -> Controller:
     )
 
 
-def _source(source: Source) -> Source:
-    return source if isinstance(source, FromDevice) else FromSimulation()
-
-
 def _spec(fleet: Fleet) -> LabSpec:
     spec = spec_of_fleet(fleet)
     return replace(
@@ -129,14 +124,14 @@ def _device(fleet: Fleet, spec: ControllerSpec) -> ControllerSpec:
     controller = fleet.by_name[spec.name]
     given = {name: one for name, one in spec.metrics.items() if name in fleet.simulation.metrics}
     metrics = {
-        name: given.get(name) or derived_metric(metric)
+        name: given.get(name) or derived_metric(metric, controller.calibration.every_s)
         for name, metric in controller.calibration.metrics.items()
     }
     return replace(spec, metrics=metrics, paced=False)
 
 
-def derived_metric(metric: Metric) -> MetricSpec:
-    """A figure that keeps what its contract asks, and is as quiet as the contract needs."""
+def derived_metric(metric: Metric, every_s: float) -> MetricSpec:
+    """A figure that keeps its contract, as quiet as that needs, and without a memory."""
     noise = min(metric.margin, metric.reject - metric.margin) / _SPREAD
     away = _HEADROOM * metric.reject
     nominal = 10.0 * metric.reject
@@ -144,7 +139,7 @@ def derived_metric(metric: Metric) -> MetricSpec:
         nominal = metric.golden
     elif metric.limit is not None:
         nominal = metric.limit + (away if metric.worse == "lower" else -away)
-    return MetricSpec(nominal, noise, device=noise, drift=0.3 * noise)
+    return MetricSpec(nominal, noise, device=noise, drift=0.3 * noise, correlation_s=every_s / 10)
 
 
 def _thermal(cryostat: Cryostat, spec: ThermalSpec) -> ThermalSpec:
@@ -170,7 +165,7 @@ def _set_aside(fleet: Fleet, stages: tuple[Stage, ...]) -> Iterator[str]:
     if derived:
         yield f"nominal and noise of {', '.join(derived)} are derived from margin, reject and limit"
     if any(_has_real_source(one) for one in fleet.cryostats.values()):
-        yield "sources of guards and metrics are simulated"
+        yield "guards and metrics come from the simulated lab, not from their sources"
     controllers = fleet.controllers
     if any(one.reset.from_outside for one in controllers):
         yield "power hooks and reset lines are the switch of the simulated lab"
