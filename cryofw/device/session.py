@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from cryofw.smp import BadFrame, ClientConnection, Framing, Response
-from cryofw.transport import DirectWriter, EventStream, StreamLost
+from cryofw.transport import DirectWriter, EventStream, RestingReader, StreamLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryofw.device.burst import Burst
     from cryofw.smp import ClientEvent, Request
     from cryofw.transport import ByteStream
 
@@ -18,19 +19,6 @@ if TYPE_CHECKING:
 DAMAGE_GRACE_S = 0.5
 # Stands for the sequence number of a packet that has left in part.
 _BEGUN = -1
-
-
-class Burst(Protocol):
-    """Who sends packet after packet without a task for each: its answers come by callback."""
-
-    def answered(self, answer: Response) -> None:
-        """An answer to a packet that was posted and not forgotten."""
-
-    def damaged(self) -> None:
-        """A damaged frame came, most likely the answer to the oldest packet."""
-
-    def broken(self, error: StreamLost) -> None:
-        """The line broke: no answer will come."""
 
 
 class Session:
@@ -64,7 +52,9 @@ class Session:
         self._deadlines: dict[int, asyncio.Timeout] = {}
         self._burst: Burst | None = None
         self._direct = stream if isinstance(stream, DirectWriter) else None
+        self._resting = stream if isinstance(stream, RestingReader) else None
         self._backlog: dict[int, bytes] = {}
+        self._receiving = False
         self._flushing: asyncio.Task[None] | None = None
         self._lost: StreamLost | None = None
         self.next_seq = first_seq % 256
@@ -93,6 +83,7 @@ class Session:
         self.next_seq = (seq + 1) % 256
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting[seq] = answer
+        self.end_rest()
         try:
             async with asyncio.timeout(timeout_s) as deadline:
                 self._deadlines[seq] = deadline
@@ -121,12 +112,17 @@ class Session:
     def join(self, burst: Burst | None) -> None:
         """Let `burst` hear what becomes of the packets it posts; None: it has ended."""
         self._burst = burst
+        self._connection.drop_prepared()
 
     def prepare(self, encode: Callable[[int], bytes]) -> tuple[int, bytes]:
         """Frame a packet that is posted later; see `ClientConnection.prepare`."""
         seq, wire = self._connection.prepare(encode)
         self.next_seq = (seq + 1) % 256
         return seq, wire
+
+    def drop_prepared(self) -> None:
+        """What was prepared and not posted never will be."""
+        self._connection.drop_prepared()
 
     def post(self, seq: int, wire: bytes, request: Request) -> None:
         """Send a prepared packet without waiting; its answer goes to the burst.
@@ -145,20 +141,47 @@ class Session:
             self._backlog.pop(seq, None)
             self._connection.discard_half()
 
+    def rest(self, seconds: float) -> None:
+        """Let the answers to packets lie for so long, if nobody waits for another answer."""
+        if self._resting is not None and not self._waiting:
+            self._resting.rest(seconds)
+
+    def end_rest(self) -> None:
+        """Somebody is in a hurry: look at once at what has come."""
+        if self._resting is not None:
+            self._resting.end_rest()
+
     def _write_soon(self, seq: int, wire: bytes) -> None:
         """Write now what the stream takes, and the rest in order when it takes more."""
         if self._newline_due:
             self._newline_due = False
             wire = b"\n" + wire
-        if self._direct is not None and self._flushing is None:
-            taken = self._direct.write_now(wire)
-            if taken == len(wire):
-                return
-            if taken:
-                seq, wire = _BEGUN, wire[taken:]
         self._backlog[seq] = wire
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
+        if not self._receiving:
+            self._write_backlog()
+
+    def _write_backlog(self) -> None:
+        if not self._backlog or self._flushing is not None:
+            return
+        if self._direct is not None:
+            wires = b"".join(self._backlog.values())
+            taken = self._direct.write_now(wires)
+            if taken == len(wires):
+                self._backlog.clear()
+                return
+            self._drop_written(taken)
+        self._flushing = asyncio.create_task(self._flush())
+
+    def _drop_written(self, taken: int) -> None:
+        """Keep what has not left, and of what has left in part the rest."""
+        for seq, wire in list(self._backlog.items()):
+            if not taken:
+                return
+            del self._backlog[seq]
+            if taken < len(wire):
+                self._backlog = {_BEGUN: wire[taken:], **self._backlog}
+                return
+            taken -= len(wire)
 
     async def _flush(self) -> None:
         try:
@@ -191,8 +214,21 @@ class Session:
             self._end(error)
 
     def _receive(self, data: bytes) -> None:
-        for event in self._connection.receive_data(data):
-            self._take(event)
+        self._receiving = True
+        if self._burst is not None:
+            answers, data = self._connection.receive_upload_answers(data)
+            for seq, off in answers:
+                self._burst.acknowledged(seq, off)
+        if data:
+            for event in self._connection.receive_data(data):
+                self._take(event)
+        self._receiving = False
+        try:
+            self._write_backlog()
+        except StreamLost as error:
+            self._fail(error)
+        if self._burst is not None:
+            self._burst.settled()
 
     def _end(self, error: StreamLost | None) -> None:
         self._fail(error or StreamLost("The line is lost", why="the other side closed it"))

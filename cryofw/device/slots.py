@@ -23,6 +23,8 @@ class Slots:
         self.capacity = 1
         self.on_free: Callable[[], None] | None = None
         """Called when a place is free and nobody waits for it."""
+        self.on_wait: Callable[[], None] | None = None
+        """Called when somebody begins to wait for a place."""
         self._taken = 0
         self._alone = False
         self._waiting: deque[tuple[bool, asyncio.Future[None]]] = deque()
@@ -31,6 +33,11 @@ class Slots:
     def taken(self) -> int:
         """Places that are taken."""
         return self._taken
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for a place."""
+        return bool(self._waiting)
 
     def try_take(self) -> bool:
         """Take a place if one is free and nobody waits."""
@@ -61,6 +68,8 @@ class Slots:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (alone, turn)
         self._waiting.append(entry)
+        if self.on_wait is not None:
+            self.on_wait()
         try:
             await turn
         except asyncio.CancelledError:

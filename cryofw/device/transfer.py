@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from cryofw.device.errors import DeviceSilent
+from cryofw.device.prepared_packets import PreparedPackets
+from cryofw.device.reader_rest import ReaderRest
 from cryofw.device.rejection import passes_by_itself, rejection
 from cryofw.device.session import DAMAGE_GRACE_S
 from cryofw.smp import (
@@ -19,7 +21,7 @@ from cryofw.smp import (
     UploadPacket,
     UploadStalled,
 )
-from cryofw.smp.messages import ImageCommand, UploadAnswer, fields
+from cryofw.smp.messages import ImageCommand, UploadAnswer
 from cryofw.transport import StreamLost
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class Transfer:
         self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
         self._under_way: dict[int, tuple[UploadPacket, float]] = {}
-        self._ready: tuple[int, int, bytes] | None = None
+        self._prepared: PreparedPackets | None = None
         self._wake: asyncio.Future[None] | None = None
         self._changed = False
         self._error: CryofwError | StreamLost | None = None
@@ -84,6 +86,8 @@ class Transfer:
         self._slowest_s = 0.0
         self._wire_s = link.wire_s(flow.plan.max_packet)
         self._silences = 0
+        self._rest = ReaderRest(packet_s=self._wire_s, transit_s=link.transit_s, baud=target.baud)
+        self._advanced = False
         self._pause_s = 0.0
         self._resync_s = RESYNC_S if link.line.framing is Framing.RAW else 0.0
         self._quiets = link.quiets
@@ -105,8 +109,10 @@ class Transfer:
         slots = self._link.slots
         session = self._session = await self._link.session_for(connection)
         session.join(self)
+        self._prepared = PreparedPackets(self._flow.plan, session)
         self._quiets = self._link.quiets
         slots.on_free = self._pour
+        slots.on_wait = session.end_rest
         try:
             while not self._flow.done:
                 self._pour()
@@ -118,8 +124,11 @@ class Transfer:
             await self._link.line.drop(session)
             raise self._link.line.broken(error) from error
         finally:
-            slots.on_free = None
+            slots.on_free = slots.on_wait = None
+            session.end_rest()
             session.join(None)
+            if self._advanced:
+                self._on_progress()
             self._give_up()
             slots.capacity = 1
             if self._timer is not None:
@@ -128,34 +137,48 @@ class Transfer:
 
     # the burst: called by the session's reader
 
+    def acknowledged(self, seq: int, off: int) -> None:
+        """See `Burst.acknowledged`."""
+        packet = self._heard(seq)
+        if packet is None:
+            return
+        try:
+            self._advance(packet, off, None)
+        except (MessageError, PlaceLost, UploadStalled) as error:
+            self._error = error
+        self._settle(packet)
+
     def answered(self, answer: Response) -> None:
         """See `Burst.answered`."""
-        if self._error is not None or answer.seq not in self._under_way:
+        packet = self._heard(answer.seq)
+        if packet is None:
             return
-        entry = self._under_way.pop(answer.seq)
-        packet, sent_at = entry
-        self._heard_at = now = self._loop.time()
-        self._slowest_s = max(now - sent_at, self._slowest_s * _FADE)
-        if self._silences or self._hurried:
-            # The timer was set for another wait.
-            self._silences, self._hurried = 0, False
-            self._set_timer()
         try:
             self._take(packet, answer)
         except MessageError as error:
             if self._link.line.framing is Framing.RAW:
                 # Without a CRC a damaged answer passes for one: the packet is sent again.
-                self._under_way[answer.seq] = entry
+                self._under_way[answer.seq] = packet, self._heard_at
                 self.damaged()
                 return
             self._error = error
         except (PlaceLost, UploadStalled) as error:
             self._error = error
-        self._link.slots.capacity = self._flow.window
-        self._forget_before(packet.number)
-        self._link.slots.give()
-        if self._error is not None or self._flow.done or self._pause_s:
-            self._wake_up()
+        self._settle(packet)
+
+    def settled(self) -> None:
+        """See `Burst.settled`: as long as enough is under way, the answers may lie and gather."""
+        if self._advanced:
+            self._advanced = False
+            self._on_progress()
+        flow, session = self._flow, self._session
+        hurry = flow.all_sent or flow.grows_fast or self._link.slots.wanted
+        if session is None or self._error is not None or hurry:
+            self._rest.end()
+            return
+        rest_s = self._rest.begin(flow.under_way, flow.newest)
+        if rest_s:
+            session.rest(rest_s)
 
     def damaged(self) -> None:
         """See `Burst.damaged`."""
@@ -170,6 +193,29 @@ class Transfer:
         self._error = self._error or error
         self._wake_up()
 
+    def _heard(self, seq: int) -> UploadPacket | None:
+        """Note when the answer came; return the packet that it answers, if that still counts."""
+        entry = self._under_way.pop(seq, None) if self._error is None else None
+        if entry is None:
+            return None
+        packet, sent_at = entry
+        self._heard_at = now = self._loop.time()
+        took_s = now - sent_at
+        self._rest.heard(packet.number, took_s)
+        self._slowest_s = max(took_s, self._slowest_s * _FADE)
+        if self._silences or self._hurried:
+            # The timer was set for another wait.
+            self._silences, self._hurried = 0, False
+            self._set_timer()
+        return packet
+
+    def _settle(self, packet: UploadPacket) -> None:
+        self._link.slots.capacity = self._flow.window
+        self._forget_before(packet.number)
+        self._link.slots.give()
+        if self._error is not None or self._flow.done or self._pause_s:
+            self._wake_up()
+
     def _take(self, packet: UploadPacket, answer: Response) -> None:
         body = answer.body
         if ("rc" in body or "err" in body) and (status := answer.error) is not None:
@@ -179,41 +225,38 @@ class Transfer:
             self._flow.turned_away(packet.number)
             self._pause_s = self._target.retries.backoff_s
             return
+        told = UploadAnswer.from_body(body)
+        self._advance(packet, told.off, told.match)
+
+    def _advance(self, packet: UploadPacket, off: int, match: bool | None) -> None:
         self.bytes_answered += packet.end - packet.off
-        if len(body) == 1:
-            self._flow.answered(packet.number, fields.uint(body, "off"))
-        else:
-            told = UploadAnswer.from_body(body)
-            self._flow.answered(packet.number, told.off, told.match)
-        self._on_progress()
+        self._flow.answered(packet.number, off, match)
+        self._advanced = True
 
     # sending
 
     def _pour(self) -> None:
         """Send what may go now, and have the next packet ready."""
-        session = self._session
-        if session is None or self._error is not None or self._pause_s:
+        session, prepared = self._session, self._prepared
+        if session is None or prepared is None or self._error is not None or self._pause_s:
             return
         try:
-            self._send(session)
+            self._send(session, prepared)
         except (MessageError, PlaceLost, StreamLost) as error:
             self._error = error
             self._wake_up()
 
-    def _send(self, session: Session) -> None:
+    def _send(self, session: Session, prepared: PreparedPackets) -> None:
         flow, slots = self._flow, self._link.slots
         if self._quiets != self._link.quiets:
             raise PlaceLost("the device may have been reset", why="the line was silenced")
         while (off := flow.next_off) is not None:
-            if self._ready is None or self._ready[0] != off:
-                self._ready = off, *session.prepare(self._encoder(off))
+            prepared.ensure(off)
             if not flow.may_send or not slots.try_take():
                 return
             packet = flow.take()
             assert packet is not None
-            _, seq, wire = self._ready
-            self._ready = None
-            self._post(session, packet, seq, wire)
+            self._post(session, packet, *prepared.take())
 
     def _post(self, session: Session, packet: UploadPacket, seq: int, wire: bytes) -> None:
         now = self._loop.time()
@@ -227,9 +270,6 @@ class Transfer:
             self._repeats += 1
         self._furthest = max(self._furthest, packet.end)
         session.post(seq, wire, _CHUNK)
-
-    def _encoder(self, off: int) -> Callable[[int], bytes]:
-        return lambda seq: self._flow.plan.encode_chunk(off, seq=seq)
 
     # waiting
 

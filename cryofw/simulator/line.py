@@ -132,10 +132,11 @@ class Line:
     def send(self, data: bytes) -> None:
         """Send bytes to the host when the line is free."""
         if self._faults:
-            data = b"".join(self._disturb(self._damage(frame)) for frame in _frames(data))
-            late = self._hit(DelayBytes)
+            frames = _frames(data)
+            data = b"".join(self._disturb(self._damage(frame)) for frame in frames)
+            late = [self._hit(DelayBytes) for _ in frames]
             self._free_s = max(self._free_s, self._now_s())
-            self._free_s += late.delay_s if late is not None else 0.0
+            self._free_s += sum(fault.delay_s for fault in late if fault is not None)
         now_s = self._now_s()
         self._free_s = max(self._free_s, now_s) + len(data) * self.byte_s
         delay_s = self._free_s - now_s

@@ -16,15 +16,18 @@ from cryofw.smp.framing import (
     LogLine,
     encode_frame,
 )
-from cryofw.smp.message import V2, Message, Op, Request, split_packet
+from cryofw.smp.message import V2, Group, Message, Op, Request, split_packet
+from cryofw.smp.messages.image_group import ImageCommand
 from cryofw.smp.raw_framing import LONGEST_ANSWER, RESPONSES, RawDecoder, encode_raw
 from cryofw.smp.status import SmpStatus, status_of
+from cryofw.smp.upload_answer import read_upload_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _SEQ_COUNT: Final = 256
 _RESPONSES: Final = (Op.READ_RSP, Op.WRITE_RSP)
+_UPLOAD: Final = (Group.IMAGE, ImageCommand.UPLOAD)
 
 
 class StaleReason(StrEnum):
@@ -88,7 +91,7 @@ class ClientConnection:
         framing: how the messages lie on the line.
     """
 
-    __slots__ = ("_decoder", "_frame", "_next_seq", "_outstanding", "_past", "version")
+    __slots__ = ("_decoder", "_frame", "_next_seq", "_outstanding", "_past", "_prepared", "version")
 
     def __init__(
         self, *, version: int = V2, first_seq: int = 0, framing: Framing = Framing.CONSOLE
@@ -104,6 +107,7 @@ class ClientConnection:
         self._next_seq = first_seq % _SEQ_COUNT
         self._outstanding: dict[int, _Outstanding] = {}
         self._past: dict[int, StaleReason] = {}
+        self._prepared: set[int] = set()
 
     @property
     def outstanding(self) -> tuple[int, ...]:
@@ -132,7 +136,12 @@ class ClientConnection:
         seq = self._free_seq()
         wire = self._frame(encode(seq))
         self._next_seq = (seq + 1) % _SEQ_COUNT
+        self._prepared.add(seq)
         return seq, wire
+
+    def drop_prepared(self) -> None:
+        """Give back the numbers of all that was prepared and has not been sent."""
+        self._prepared.clear()
 
     def sent(self, seq: int, wire: bytes, request: Request) -> None:
         """What was prepared goes now: wait for the answer to it.
@@ -143,6 +152,7 @@ class ClientConnection:
         """
         self._outstanding[seq] = _Outstanding(request, wire)
         self._past.pop(seq, None)
+        self._prepared.discard(seq)
 
     def resend(self, seq: int) -> bytes:
         """Return the bytes of an outstanding request again, under the same number.
@@ -169,6 +179,34 @@ class ClientConnection:
         """
         if isinstance(self._decoder, RawDecoder):
             self._decoder.discard()
+
+    def receive_upload_answers(self, data: bytes) -> tuple[list[tuple[int, int]], bytes]:
+        """Take the usual answers to upload packets off the beginning of `data`, fast.
+
+        Returns:
+            Sequence number and `off` of each, and the rest, which is for `receive_data`.
+        """
+        answers: list[tuple[int, int]] = []
+        decoder = self._decoder
+        if not isinstance(decoder, FrameDecoder) or decoder.is_amid:
+            return answers, data
+        while data:
+            end = data.find(b"\n") + 1
+            answer = read_upload_answer(data if end == len(data) else data[:end])
+            if answer is None or not self._settle(answer[0]):
+                break
+            answers.append(answer)
+            data = data[end:]
+        return answers, data
+
+    def _settle(self, seq: int) -> bool:
+        """Take an answer to an upload packet; False if `seq` is not one that is outstanding."""
+        entry = self._outstanding.get(seq)
+        if entry is None or (entry.request.group, entry.request.command) != _UPLOAD:
+            return False
+        del self._outstanding[seq]
+        self._past[seq] = StaleReason.ANSWERED
+        return True
 
     def receive_data(self, data: bytes) -> list[ClientEvent]:
         """Take bytes off the line and return what they completed; never raises."""
@@ -209,9 +247,9 @@ class ClientConnection:
         return Response(header.seq, message, body, request)
 
     def _free_seq(self) -> int:
-        if len(self._outstanding) >= _SEQ_COUNT:
+        if len(self._outstanding) + len(self._prepared) >= _SEQ_COUNT:
             raise MessageError("no SMP sequence number is free", why="256 requests are outstanding")
         seq = self._next_seq
-        while seq in self._outstanding:
+        while seq in self._outstanding or seq in self._prepared:
             seq = (seq + 1) % _SEQ_COUNT
         return seq

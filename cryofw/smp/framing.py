@@ -143,6 +143,11 @@ class FrameDecoder:
         """Bytes held until more come; bounded by a log piece and a packet."""
         return len(self._tail) + len(self._packet)
 
+    @property
+    def is_amid(self) -> bool:
+        """Whether what comes next may belong to what came before: a line or a packet is open."""
+        return bool(self._tail or self._packet) or self._position is not _Position.LINE_START
+
     def feed(self, data: bytes) -> list[FrameEvent]:
         """Take the next bytes and return what they completed, in order."""
         if self._tail:

@@ -82,6 +82,21 @@ class UploadFlow:
         return len(self._under_way)
 
     @property
+    def newest(self) -> int:
+        """The number of the packet that was sent last; 0: none yet."""
+        return self._numbers
+
+    @property
+    def grows_fast(self) -> bool:
+        """Whether the window grows with every answer, for nothing was lost so far."""
+        return self.window < self.most and not self.losses
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether the end of the file is under way."""
+        return self._next >= self._size
+
+    @property
     def may_send(self) -> bool:
         """Whether `take` has a packet."""
         return len(self._under_way) < self.window and self.next_off is not None

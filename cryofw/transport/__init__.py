@@ -23,6 +23,7 @@ from cryofw.transport.stream import (
     NoControlLines,
     Opener,
     PortUnavailable,
+    RestingReader,
     StreamLost,
     UnknownPort,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "PortOpener",
     "PortUnavailable",
     "PtyPort",
+    "RestingReader",
     "SchemeOpener",
     "StreamLost",
     "ThreadedStream",

@@ -48,6 +48,8 @@ class DescriptorStream:
         self._listener: tuple[Callable[[bytes], None], Callable[[StreamLost | None], None]]
         self._listener = self._inbox.put, self._inbox.end
         self._watched: asyncio.AbstractEventLoop | None = None
+        self._rest: asyncio.TimerHandle | None = None
+        self._looks_away = False
         self._writing: set[asyncio.Future[None]] = set()
 
     async def read(self, max_bytes: int = _READ_BYTES) -> bytes:
@@ -90,6 +92,22 @@ class DescriptorStream:
             return 0
         except OSError as error:
             raise self._lost(error) from error
+
+    def rest(self, seconds: float) -> None:
+        """See `RestingReader.rest`; while one rest follows another, the loop's poll is left out."""
+        if self._watched is None or self._rest is not None:
+            return
+        if not self._looks_away:
+            self._watched.remove_reader(self._open_descriptor())
+            self._looks_away = True
+        self._rest = self._watched.call_later(seconds, self._look)
+
+    def end_rest(self) -> None:
+        """See `RestingReader.end_rest`."""
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+            self._watch_again()
 
     async def set_lines(self, *, dtr: bool | None = None, rts: bool | None = None) -> None:
         """See `ControlLines.set_lines`; both change in one system call."""
@@ -145,10 +163,26 @@ class DescriptorStream:
         if self._inbox.full:
             self._unwatch()
 
+    def _look(self) -> None:
+        """Runs when a rest is over; who is told of the bytes may begin another."""
+        self._rest = None
+        self._receive()
+        if self._rest is None:
+            self._watch_again()
+
+    def _watch_again(self) -> None:
+        if self._looks_away and self._watched is not None:
+            self._watched.add_reader(self._open_descriptor(), self._receive)
+        self._looks_away = False
+
     def _unwatch(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
         if self._watched is not None and self._descriptor is not None:
             self._watched.remove_reader(self._descriptor)
         self._watched = None
+        self._looks_away = False
 
     async def _writable(self, descriptor: int) -> None:
         loop = asyncio.get_running_loop()

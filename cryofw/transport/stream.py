@@ -88,6 +88,21 @@ class EventStream(Protocol):
 
 
 @runtime_checkable
+class RestingReader(Protocol):
+    """What an `EventStream` has besides if it can leave lying for a moment what has come."""
+
+    def rest(self, seconds: float) -> None:
+        """Look at the line again after so long, and tell then of all that has come.
+
+        For who knows that nothing is urgent: one wake-up for several messages. The driver keeps
+        the bytes, some 4 KiB.
+        """
+
+    def end_rest(self) -> None:
+        """Look at the line now."""
+
+
+@runtime_checkable
 class ControlLines(Protocol):
     """What a stream has besides if DTR and RTS of its port can be set."""
 

@@ -129,3 +129,24 @@ def test_cancelled_or_not_all_places_come_back(
         )
 
     run_virtual(run())
+
+
+def test_who_must_wait_is_told_of() -> None:
+    async def run() -> None:
+        slots = Slots()
+        told: list[bool] = []
+
+        async def visit() -> None:
+            async with slots.hold():
+                pass
+
+        slots.on_wait = lambda: told.append(slots.wanted)
+        async with slots.hold():
+            assert (told, slots.wanted) == ([], False)
+            waiting = asyncio.create_task(visit())
+            await asyncio.sleep(0)
+            assert told == [True]
+        await waiting
+        assert not slots.wanted
+
+    run_virtual(run())
