@@ -152,6 +152,7 @@ class BootWatcher:
 
         Raises:
             DeviceSilent, DeviceUnreachable, InRecovery: as `wait_for_boot`.
+            WrongDevice: another device answers.
         """
         escapes = 0
         caught: str | None = None
@@ -170,7 +171,7 @@ class BootWatcher:
         deadline = self._clock.monotonic() + self._link.quiet_left_s + self._target.timeouts.boot_s
         while True:
             try:
-                return await self._examiner.observe(attempts=1)
+                return await self._examiner.observe_itself(attempts=1)
             except (DeviceSilent, DeviceUnreachable, RequestFailed, MessageError) as error:
                 if self._clock.monotonic() + self._target.timeouts.poll_s > deadline:
                     raise self._gave_up(error) from error

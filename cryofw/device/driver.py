@@ -114,7 +114,7 @@ class DeviceDriver:
             WrongDevice, InRecovery: as `identify`.
         """
         identity = await self._examiner.identify()
-        observation = await self._examiner.observe()
+        observation = await self._examiner.observe_itself()
         slots = [slot for slot in await self._examiner.slots() if slot.image == 0]
         return CheckReport(
             identity=identity,

@@ -49,6 +49,7 @@ class Examiner:
         self._proven_on = 0
         self._cleared_on = 0
         self._beats_lost = False
+        self._observed_on = 0
         self._on_proven: Callable[[int], Awaitable[None]] = _nothing_to_do
 
     def on_proven(self, act: Callable[[int], Awaitable[None]]) -> None:
@@ -67,6 +68,8 @@ class Examiner:
         """
         contradiction = ""
         for _ in range(_LOOKS):
+            await self._link.open()
+            self._observed_on = self._link.connection
             beat, state = await self._beat_and_state(attempts)
             seen = Observation(
                 mode=await self._mode(beat, state, attempts),
@@ -75,6 +78,9 @@ class Examiner:
                 up_ms=beat.up_ms if beat else None,
                 reset_cause=beat.reset_cause if beat else None,
             )
+            if self._link.connection != self._observed_on:
+                contradiction = "its line broke while it was looked at"
+                continue
             if beat is None or not beat.image_hash or beat.image_hash.hex() == seen.active_hash:
                 return seen
             contradiction = (
@@ -85,6 +91,25 @@ class Examiner:
             f"{self._target.name} contradicts itself",
             why=contradiction,
             hint="the firmware's group 64 is wrong, or the device boots again and again.",
+        )
+
+    async def observe_itself(self, *, attempts: int | None = None) -> Observation:
+        """As `observe`, and prove on the same line that it was the target.
+
+        What was read on a line before somebody moved its cable says nothing about the device.
+        Serial recovery tells nobody who it is: there is no proof of its observation.
+
+        Raises:
+            As `observe` and `identify`.
+        """
+        for _ in range(_LOOKS):
+            seen = await self.observe(attempts=attempts)
+            if seen.mode is Mode.RECOVERY or await self.require_same_device() == self._observed_on:
+                return seen
+        raise DeviceSilent(
+            f"{self._target.name} cannot be looked at",
+            why="its line breaks again and again",
+            hint="is its cable loose?",
         )
 
     async def identify(self) -> Identity:

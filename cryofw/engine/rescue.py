@@ -119,7 +119,7 @@ async def bring_back(old_hash: str, driver: DeviceDriver, data: bytes | None) ->
     Raises:
         CryofwError: the device is not back; as `DeviceDriver.revert` and `restore`.
     """
-    seen = await driver.observe()
+    seen = await driver.escape_recovery()
     if seen.active_hash == old_hash and seen.settled:
         return "it ran already"
     overwrites = driver.target.overwrites

@@ -112,7 +112,9 @@ def _confirm(state: RolloutState, device: DeviceProgress) -> Next:
     guard = state.guards.get(device.planned.cryostat)
     if guard is not None and not guard.knows_no_harm():
         return None
-    return c.ConfirmImage(device.name, device.new_hash, device.boot)
+    # A device that would not tell its boot after the reset has told it since.
+    boot = device.watch.heartbeats.boot_id if device.boot is None else device.boot
+    return c.ConfirmImage(device.name, device.new_hash, boot)
 
 
 def _verdict(device: DeviceProgress, verdict: Verdict) -> Next:

@@ -13,7 +13,7 @@ from cryofw.gameday.draw import draw_game
 from cryofw.gameday.game import Game
 from cryofw.gameday.image import game_key
 from cryofw.rollout import Ending
-from cryofw.simulator import spec_of_fleet
+from cryofw.simulator import LoseHeartbeats, spec_of_fleet
 from tests.flows.memory_room import FLEET
 
 if TYPE_CHECKING:
@@ -63,6 +63,30 @@ def test_the_heartbeat_of_another_device_says_nothing_about_this_one() -> None:
     assert result.broken is None
     assert b"device-reverted" not in result.journal
     assert b"hardware id 5a12, expected 5a01" in result.journal
+
+
+@pytest.mark.parametrize("delay_s", [0.5, 1.2, 3.0])
+def test_a_neighbour_on_the_port_is_no_revert_either(delay_s: float) -> None:
+    """Cables were swapped while it booted for test: what the neighbour runs says nothing.
+
+    Found by seed 5279, where the device was left in its test boot, and the rollout ended.
+    """
+    swap = h.CablesSwapped("rig-a", "c1-b", for_s=37)
+
+    result = play(game(after("image-test-requested", swap, delay_s=delay_s)))
+
+    assert result.broken is None
+    assert b"device-reverted" not in result.journal
+
+
+def test_a_device_that_hides_its_boot_is_confirmed_in_the_boot_that_was_judged() -> None:
+    """Found by seed 5271."""
+    dumb = h.DeviceFault("rig-a", LoseHeartbeats(1.0, for_s=25))
+
+    result = play(game(after("image-test-requested", dumb)))
+
+    assert result.broken is None
+    assert result.ended is Ending.CONFIRMED
 
 
 @pytest.mark.parametrize("where", list(h.Death))
