@@ -135,7 +135,7 @@ def test_find_device_says_why_it_was_silent_when_nothing_can_cycle_it(driver: An
 def test_the_way_back_follows_from_the_slots(
     driver: Any, state: Observation, called: str | None, how: str
 ) -> None:
-    driver.observe.return_value = state
+    driver.escape_recovery.return_value = state
     assert asyncio.run(bring_back(OLD, driver, b"image")) == how
     changes = {"confirm", "revert", "restore"} & {call[0] for call in driver.method_calls}
     assert changes == ({called} if called else set())
@@ -145,7 +145,7 @@ def test_the_way_back_follows_from_the_slots(
 def test_after_the_confirm_the_last_good_image_is_restored(
     driver: Any, uploaded: bool, how: str
 ) -> None:
-    driver.observe.return_value = seen(NEW, other=OLD)
+    driver.escape_recovery.return_value = seen(NEW, other=OLD)
     driver.restore.return_value.uploaded = uploaded
     assert asyncio.run(bring_back(OLD, driver, b"image")).startswith(how)
     driver.restore.assert_awaited_once_with(OLD, b"image")
@@ -156,6 +156,6 @@ def test_an_image_pending_that_nobody_asked_for_is_not_touched(driver: Any) -> N
         SlotState(0, 0, NEW, "1.1.0", confirmed=True, active=True),
         SlotState(0, 1, "cc" * 32, "9.9.9", pending=True),
     )
-    driver.observe.return_value = Observation(Mode.APPLICATION, slots)
+    driver.escape_recovery.return_value = Observation(Mode.APPLICATION, slots)
     with pytest.raises(NotReady, match="pending"):
         asyncio.run(bring_back(OLD, driver, None))
