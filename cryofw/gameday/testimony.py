@@ -25,6 +25,7 @@ _OUTCOMES = {
     "confirm-refused": {"image-confirm-requested"},
     "device-rolled-back": {"device-rollback-requested"},
 }
+_UPLOAD = "image-upload-requested"
 _CLOSING = {
     *_OUTCOMES,
     "device-refused",
@@ -178,7 +179,8 @@ def _take(rollout: RolloutTestimony, record: Mapping[str, Any]) -> None:
             rollout.approved.add(record["stage"])
         case "rollout-resumed":
             for one in rollout.devices.values():
-                one.intents.clear()  # the process that announced them is gone
+                # The process that uploaded is gone; what people said before may have begun more.
+                one.intents = [kind for kind in one.intents if kind != _UPLOAD]
         case "rollout-ended":
             rollout.ended = record["outcome"]
         case "rollback-requested":
