@@ -17,6 +17,7 @@ from cryofw.cli.gameday import gameday
 from cryofw.cli.keychoice import trusted_image_keys
 from cryofw.cli.options import PATH, keyring_option, state_option
 from cryofw.cli.output import Output, Status
+from cryofw.cli.reproduce import reproduce
 
 if TYPE_CHECKING:
     from cryofw.simulator import LabSpec, SimulatedLab
@@ -31,6 +32,7 @@ def sim() -> None:
 
 
 sim.add_command(gameday)
+sim.add_command(reproduce)
 
 
 @sim.command("create")
