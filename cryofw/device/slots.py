@@ -101,5 +101,5 @@ class Slots:
             self._waiting.popleft()
             self._enter(alone)
             turn.set_result(None)
-        if self.on_free is not None and self._is_free(alone=False):
+        if self.on_free is not None and not self._alone and self._taken < self.capacity:
             self.on_free()

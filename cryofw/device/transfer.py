@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cryofw.device.errors import DeviceSilent
 from cryofw.device.prepared_packets import PreparedPackets
-from cryofw.device.reader_rest import ReaderRest
+from cryofw.device.reader_rest import FEWEST_UNDER_WAY, ReaderRest
 from cryofw.device.rejection import passes_by_itself, rejection
 from cryofw.device.session import DAMAGE_GRACE_S
 from cryofw.smp import (
@@ -171,14 +171,10 @@ class Transfer:
         if self._advanced:
             self._advanced = False
             self._on_progress()
-        flow, session = self._flow, self._session
-        hurry = flow.all_sent or flow.grows_fast or self._link.slots.wanted
-        if session is None or self._error is not None or hurry:
+        if self._session is None or self._has_urgent_answers():
             self._rest.end()
-            return
-        rest_s = self._rest.begin(flow.under_way, flow.newest)
-        if rest_s:
-            session.rest(rest_s)
+        elif rest_s := self._rest.begin(len(self._under_way), self._flow.newest):
+            self._session.rest(rest_s)
 
     def damaged(self) -> None:
         """See `Burst.damaged`."""
@@ -232,6 +228,12 @@ class Transfer:
         self.bytes_answered += packet.end - packet.off
         self._flow.answered(packet.number, off, match)
         self._advanced = True
+
+    def _has_urgent_answers(self) -> bool:
+        """Whether an answer lets something go that would wait without it."""
+        if len(self._under_way) < FEWEST_UNDER_WAY or self._error is not None:
+            return True
+        return self._flow.all_sent or self._flow.grows_fast or self._link.slots.wanted
 
     # sending
 

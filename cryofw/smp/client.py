@@ -73,7 +73,7 @@ class StaleResponse:
 ClientEvent = Response | StaleResponse | LogLine | BadFrame
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Outstanding:
     request: Request
     wire: bytes

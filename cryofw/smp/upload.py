@@ -99,12 +99,13 @@ class UploadPlan:
         Raises:
             MessageError: `off` is not inside the file.
         """
-        if not 0 <= off < self.size:
+        size = len(self.data)
+        if not 0 <= off < size:
             raise MessageError(
                 "the device asks for a byte that the image does not have",
-                why=f"off {off} of {self.size} bytes",
+                why=f"off {off} of {size} bytes",
             )
-        return min(off + self._data_size(off), self.size)
+        return min(off + self._data_size(off), size)
 
     def encode_chunk(self, off: int, *, seq: int, version: int = V2) -> bytes:
         """Return `chunk_at(off)` as a message, at a fraction of the cost; `off` is not 0.
