@@ -218,7 +218,7 @@ def _take_device(
             stands = passed or bool(device.accepted)
             require(stands, Invariant.CONFIRM_AFTER_VERDICT, f"{where}: nothing stands for it")
             judged = verdict is not None and verdict["evidence"]["heartbeats"]["boot"]
-            same = record["boot"] == judged == device.boot
+            same = record["boot"] == judged and device.boot in (None, judged)
             words = f"{where}: boot {record['boot']}, tested was {device.boot}, judged {judged}"
             require(same, Invariant.CONFIRM_AFTER_VERDICT, words)
             device.confirm_asked = True
