@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryofw.errors import CryofwError
+from cryofw.simulator.flash_storage import erased
 
 if TYPE_CHECKING:
     from cryofw.simulator.flash_storage import FlashStorage
@@ -65,7 +66,7 @@ class Flash:
         self._cut: PowerCut | None = None
         self._erased_sectors = 0
         self._programmed_bytes = 0
-        self._erased_sector = b"\xff" * sector_size
+        self._erased_sector = erased(sector_size)
 
     def arm(self, cut: PowerCut | None) -> None:
         """Let the supply fail as `cut` says; None disarms."""

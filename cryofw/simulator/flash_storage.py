@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from cryofw.errors import Refused
@@ -22,6 +23,12 @@ def storage_unusable(path: Path, error: OSError) -> Refused:
         why=f"{error.filename or path}: {error.strerror}",
         hint="check who owns the directory and whether the disk is full",
     )
+
+
+@cache
+def erased(size: int) -> bytes:
+    """So many erased bytes, the same for all chips."""
+    return b"\xff" * size
 
 
 class FlashStorage(Protocol):
@@ -56,7 +63,7 @@ class MemoryStorage:
     ) -> None:
         self.size = size
         self._block_size = block_size
-        self._erased = b"\xff" * block_size
+        self._erased = erased(block_size)
         self._blocks: dict[int, bytes] = dict(blocks or {})
 
     @property
