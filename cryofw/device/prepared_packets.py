@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cryofw.device.session import Session
     from cryofw.smp import UploadPlan
 
-AHEAD: Final = 16
+AHEAD: Final = 8
 """Packets that are encoded in one go: after a sleep the first one costs as much as the others."""
 
 

@@ -171,6 +171,7 @@ class Transfer:
         if self._advanced:
             self._advanced = False
             self._on_progress()
+        self._prepare_next()
         if self._session is None or self._has_urgent_answers():
             self._rest.end()
         elif rest_s := self._rest.begin(len(self._under_way), self._flow.newest):
@@ -252,13 +253,24 @@ class Transfer:
         flow, slots = self._flow, self._link.slots
         if self._quiets != self._link.quiets:
             raise PlaceLost("the device may have been reset", why="the line was silenced")
-        while (off := flow.next_off) is not None:
+        while flow.may_send and (off := flow.next_off) is not None:
             prepared.ensure(off)
-            if not flow.may_send or not slots.try_take():
+            if not slots.try_take():
                 return
             packet = flow.take()
             assert packet is not None
             self._post(session, packet, *prepared.take())
+
+    def _prepare_next(self) -> None:
+        """While packets are on the line, have the next ones ready."""
+        if self._prepared is None or self._error is not None:
+            return
+        try:
+            if (off := self._flow.next_off) is not None:
+                self._prepared.ensure(off)
+        except MessageError as error:
+            self._error = error
+            self._wake_up()
 
     def _post(self, session: Session, packet: UploadPacket, seq: int, wire: bytes) -> None:
         now = self._loop.time()
