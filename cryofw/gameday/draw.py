@@ -10,6 +10,7 @@ from cryofw.fleet import parse_fleet
 from cryofw.gameday.game import Game
 from cryofw.gameday.image import game_key
 from cryofw.gameday.storm import draw_weather
+from cryofw.rollout.planner import NO_RESET_PATH
 from cryofw.simulator import spec_of_fleet
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def draw_game(seed: int) -> Game:
         device_keys=(ours.public,),
         never=firmware.never,
         happenings=draw_weather(chance, fleet),
+        overrides={NO_RESET_PATH: ("*",)},
         direct=chance.random() < 0.7,
         longest_s=_LONGEST_S,
     )
@@ -94,14 +96,20 @@ def _fleet_text(chance: random.Random, board: str) -> str:
         cryostats += targets
         lines.append(_stage(chance, number, targets, last=number == stages - 1))
     measured = chance.random() < 0.5
-    guards = _GUARDS if chance.random() < 0.3 else "none"
+    guards = chance.choices((_GUARDS, _FRIDGE, "none"), (3, 1, 6))[0]
+    source, telemetry = "", ""
+    if measured and chance.random() < 0.25:
+        source, telemetry = _QUERY, _TELEMETRY
     beat = chance.choice((5, 10))
     return _FLEET.format(
         board=board,
         beat=beat,
         slot=SLOT_KIB,
         capacity=chance.choice(("70 mW", "150 mW", "1.5 W")),
-        calibration=_CALIBRATION if measured else "{false_rollback: 0.01}",
+        reset=chance.choices(_RESETS, (7, 3, 1))[0],
+        retries=chance.choice((1, 3, 3)),
+        telemetry=telemetry,
+        calibration=_CALIBRATION % source if measured else "{false_rollback: 0.01}",
         guards=guards,
         stages="\n".join(lines),
         cryostats="\n".join(_cryostat(chance, name) for name in cryostats),
@@ -122,7 +130,7 @@ def _stage(chance: random.Random, number: int, targets: list[str], *, last: bool
 
 
 def _cryostat(chance: random.Random, name: str) -> str:
-    count = chance.choices((1, 2, 3, 4), (4, 4, 1, 1))[0]
+    count = chance.choices((1, 2, 3, 4), (5, 4, 1, 1))[0]
     number = int(name.rpartition("-")[2])
     controllers = "".join(
         f"      c{number}-{letter}: {{port: 'sim://c{number}-{letter}', hw: '5a{number}{i}'}}\n"
@@ -133,17 +141,24 @@ def _cryostat(chance: random.Random, name: str) -> str:
 
 _CALIBRATION = (
     "{false_rollback: 0.01, every: 5 s, baseline_samples: 30, min_samples: 12, "
-    "metrics: {readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5, limit: 26}}}"
+    "metrics: {readout_snr: {unit: dB, worse: lower, margin: 0.5, reject: 1.5, limit: 26%s}}}"
 )
+_QUERY = """, source: prometheus, query: 'snr{controller="${controller}"}'"""
+_TELEMETRY = "telemetry: {prometheus: {url: 'http://localhost:9090'}}\n"
+_RESETS = ("watchdog", "{hook: [pdu, cycle, '${controller}']}", "{watchdog: false}")
 _SIMULATION = "simulation: {metrics: {readout_snr: {nominal: 27}}}\n"
 _GUARDS = "{temperature: {source: simulated, hard_limit: 6 K}}"
+_FRIDGE = (
+    "{fridge: {source: simulated, base_stable: [base-stable]}, experiment: {source: simulated}}"
+)
 _FLEET = """\
 schema: cryofw.fleet/v1
 lab: game
 board: {board}
 defaults:
   heartbeat: {{every: {beat} s, misses_allowed: 4}}
-  reset: watchdog
+  reset: {reset}
+  retries: {{count: {retries}, backoff: 1 s}}
   slot_size: {slot} KiB
   thermal: {{stage: 4k, capacity: {capacity}, headroom: 100 %, flash: 60 mW, max_rise: 150 mK}}
   guards: {guards}
@@ -152,4 +167,4 @@ stages:
 {stages}
 cryostats:
 {cryostats}
-{simulation}"""
+{telemetry}{simulation}"""

@@ -41,7 +41,8 @@ class _Readings:
     after: dict[str, list[str]] = field(default_factory=lambda: defaultdict(lambda: [_NOTHING]))
     """By device: the digest of its first lines, for each number of them."""
     numbers: dict[tuple[str, int, str], int] = field(default_factory=lambda: defaultdict(int))
-    """By device, attempt and metric: soak samples that are numbers."""
+    """By device, attempt and metric: soak samples that are numbers, each measurement once."""
+    stamps: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
 
     def take(self, data: bytes) -> None:
         """Read the whole lines that are new."""
@@ -56,6 +57,11 @@ class _Readings:
             if fields["p"] == "soak":
                 for metric, value in fields.get("m", {}).items():
                     self.numbers[name, fields["a"], metric] += value is not None
+                for metric, (value, t_s, stamp_s) in fields.get("lab", {}).items():
+                    measured_s = t_s if stamp_s is None else stamp_s
+                    fresh = measured_s > self.stamps[name, metric]
+                    self.stamps[name, metric] = max(self.stamps[name, metric], measured_s)
+                    self.numbers[name, fields["a"], metric] += value is not None and fresh
         self.taken = max(self.taken, end)
 
 

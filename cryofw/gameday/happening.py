@@ -113,6 +113,40 @@ class DiskFails:
 
 
 @dataclass(frozen=True)
+class DiskFull:
+    """Nothing can be written to the host's disk for `for_s`."""
+
+    for_s: float
+
+
+@dataclass(frozen=True)
+class ImageSpoiled:
+    """A byte of an image in the store of the operator changes, until somebody puts it right.
+
+    Attributes:
+        way_back: it is the factory image; else the release.
+    """
+
+    way_back: bool = False
+
+
+@dataclass(frozen=True)
+class FridgeLeaves:
+    """The fridge of a cryostat is in another state than base-stable for `for_s`."""
+
+    cryostat: str
+    for_s: float
+
+
+@dataclass(frozen=True)
+class ExperimentRuns:
+    """Somebody holds the lease of experiments on a cryostat for `for_s`."""
+
+    cryostat: str
+    for_s: float
+
+
+@dataclass(frozen=True)
 class ClockJumps:
     """The host's clock is set by `by_s`; the time that passes does not change."""
 
@@ -137,6 +171,7 @@ class Wish(StrEnum):
     PAUSE = "pause"
     ABORT = "abort"
     STOP = "stop"
+    ROLLBACK = "rollback"
 
 
 @dataclass(frozen=True)
@@ -146,6 +181,9 @@ class PersonAsks:
     wish: Wish
 
 
+OfHost: TypeAlias = (
+    HostDies | DiskFails | DiskFull | ImageSpoiled | ClockJumps | BackupRestored | PersonAsks
+)
 What: TypeAlias = (
     DeviceFault
     | HubSilent
@@ -155,6 +193,10 @@ What: TypeAlias = (
     | CablesSwapped
     | HostDies
     | DiskFails
+    | DiskFull
+    | ImageSpoiled
+    | FridgeLeaves
+    | ExperimentRuns
     | ClockJumps
     | BackupRestored
     | SecondOperator

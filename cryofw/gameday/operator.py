@@ -51,6 +51,7 @@ class Operator:
         self._elsewhere = MemoryDisk()
         self._backup: Mapping[str, bytes] = dict(self.disk.entries)
         self._misplaced: Mapping[str, bytes] | None = None
+        self._good: dict[str, bytes] = {}
 
     @property
     def release(self) -> Firmware:
@@ -85,8 +86,24 @@ class Operator:
             self._misplaced = dict(self.disk.entries)
             self._replace(self._backup)
 
-    def find_the_right_disk(self) -> None:
-        """Put back what the backup replaced."""
+    def spoil(self, image: Firmware) -> None:
+        """Change a byte of an image in the store; the good one is kept elsewhere."""
+        name = f"images/{image.slot_hash}.bin"
+        data = self.disk.entries[name]
+        self._good.setdefault(name, data)
+        self.disk.entries[name] = data[:-1] + bytes([data[-1] ^ 1])
+
+    def make_room(self) -> None:
+        """The disk takes writes again."""
+        self.disk.full = False
+
+    def put_right(self) -> None:
+        """Put back what a backup replaced, and images that were spoiled."""
+        self._find_the_right_disk()
+        self.disk.entries.update(self._good)
+        self._good.clear()
+
+    def _find_the_right_disk(self) -> None:
         if self._misplaced is not None:
             self._replace(self._misplaced)
             self._misplaced = None

@@ -133,7 +133,7 @@ class _Players:
         except CryofwError as error:
             self._why = str(error)
             self._world.note(f"{operator.name} is told: {error}")
-            operator.find_the_right_disk()
+            operator.put_right()
             return None, False
         finally:
             self._world.close_host(operator)

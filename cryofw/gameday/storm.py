@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from cryofw.gameday import happening as h
@@ -16,6 +17,7 @@ from cryofw.simulator import (
     LoopBoots,
     LoseHeartbeats,
     PullCable,
+    ShiftCalibration,
     SlowErase,
 )
 
@@ -41,8 +43,13 @@ _MOMENTS = (
     "stage-started",
     "device-rollback-requested",
     "rollout-paused",
+    "rollout-resumed",
+    "wave-started",
+    "cryostat-frozen",
+    "cryostat-held-out",
 )
 MOST = 5
+_SWAP_CUTS = 0.05
 
 
 def draw_weather(chance: random.Random, fleet: Fleet) -> tuple[h.Happening, ...]:
@@ -52,6 +59,8 @@ def draw_weather(chance: random.Random, fleet: Fleet) -> tuple[h.Happening, ...]
 
 
 def _draw_one(chance: random.Random, fleet: Fleet) -> h.Happening:
+    if chance.random() < _SWAP_CUTS:
+        return _swap_cut(chance, fleet)
     kinds, weights = zip(*((draw, weight) for weight, draw in _CATALOGUE), strict=True)
     what = chance.choices(kinds, weights)[0](chance, fleet)
     nth = chance.choices((1, 2, 3, 5), (6, 3, 2, 1))[0]
@@ -147,6 +156,35 @@ def _disk(chance: random.Random, _fleet: Fleet) -> h.What:
     return h.DiskFails(chance.randrange(5), chance.choice((0, 10, 1 << 20)))
 
 
+def _full_disk(chance: random.Random, _fleet: Fleet) -> h.What:
+    return h.DiskFull(_seconds(chance, chance.choice((5, 200))))
+
+
+def _spoiled(chance: random.Random, _fleet: Fleet) -> h.What:
+    return h.ImageSpoiled(way_back=chance.random() < 0.5)
+
+
+def _fridge(chance: random.Random, fleet: Fleet) -> h.What:
+    return h.FridgeLeaves(_cryostat(chance, fleet), _seconds(chance, 300))
+
+
+def _experiment(chance: random.Random, fleet: Fleet) -> h.What:
+    return h.ExperimentRuns(_cryostat(chance, fleet), _seconds(chance, 300))
+
+
+def _figure(chance: random.Random, fleet: Fleet) -> h.What:
+    by = chance.choice((-2.0, 1.0, math.nan))
+    return h.DeviceFault(_device(chance, fleet), ShiftCalibration("readout_snr", by))
+
+
+def _swap_cut(chance: random.Random, fleet: Fleet) -> h.Happening:
+    """A power cut in the swap itself, into the test boot or out of it."""
+    before = chance.choice(("image-test-requested", "device-rollback-requested"))
+    cut = CutPower(chance.randrange(60), round(chance.random(), 2), _seconds(chance, 4))
+    when = h.Moment(before, chance.choice((1, 1, 2)), delay_s=0.2)
+    return h.Happening(when, h.DeviceFault(_device(chance, fleet), cut))
+
+
 def _clock(chance: random.Random, _fleet: Fleet) -> h.What:
     return h.ClockJumps(chance.choice((-600.0, -30.0, 30.0, 3600.0, 86400.0)))
 
@@ -180,8 +218,13 @@ _CATALOGUE: tuple[tuple[int, Callable[[random.Random, Fleet], h.What]], ...] = (
     (1, _swap),
     (7, _death),
     (2, _disk),
-    (1, _clock),
+    (1, _full_disk),
+    (1, _spoiled),
+    (1, _fridge),
+    (1, _experiment),
+    (1, _figure),
+    (2, _clock),
     (1, _backup),
-    (1, _rival),
-    (1, _person),
+    (2, _rival),
+    (2, _person),
 )

@@ -86,6 +86,10 @@ class Weather:
                 self._climate(Climate.WARM_UP, what.cryostat, what.watts, what.for_s)
             case h.NoThermometer():
                 self._climate(Climate.NO_THERMOMETER, what.cryostat, "", what.for_s)
+            case h.FridgeLeaves():
+                self._climate(Climate.FRIDGE, what.cryostat, "warming-up", what.for_s)
+            case h.ExperimentRuns():
+                self._climate(Climate.EXPERIMENT, what.cryostat, "carla", what.for_s)
             case h.CablesSwapped():
                 self._swap(what)
             case h.SecondOperator():
@@ -95,7 +99,7 @@ class Weather:
 
     def _let_happen_to_host(
         self,
-        what: h.HostDies | h.DiskFails | h.ClockJumps | h.BackupRestored | h.PersonAsks,
+        what: h.OfHost,
     ) -> None:
         operator = self._world.first
         host = operator.host
@@ -116,6 +120,12 @@ class Weather:
             case h.DiskFails():
                 if host is not None:
                     host.storage.fail_at(what.count, what.kept)
+            case h.DiskFull():
+                operator.disk.full = True
+                loop = asyncio.get_running_loop()
+                loop.call_later(what.for_s, operator.make_room)
+            case h.ImageSpoiled():
+                operator.spoil(operator.images[0 if what.way_back else -1])
             case h.PersonAsks():
                 operator.leave_request(_asked(what.wish, operator.name))
             case _:
@@ -164,3 +174,5 @@ def _asked(wish: h.Wish, who: str) -> Event:
             return e.AbortRequested(who, "game")
         case h.Wish.STOP:
             return e.StopRequested(who, "game")
+        case h.Wish.ROLLBACK:
+            return e.RollbackRequested(who, "game")

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class MemoryDisk:
-    """What survives: entries by name, and who holds which lock."""
+    """What survives: entries by name, and who holds which lock; a `full` one takes no byte."""
 
     entries: dict[str, bytes] = field(default_factory=dict)
     locks: dict[str, MemoryStorage] = field(default_factory=dict)
+    full: bool = False
 
 
 class HostDied(BaseException):
@@ -131,7 +132,7 @@ class MemoryStorage:
         for fault in (self._die_at, self._fail_at):
             if fault is not None and fault[0] == self.writes:
                 return min(fault[1], size)
-        return None
+        return 0 if self.disk.full else None
 
     def _end_write(self, name: str, *, torn: bool) -> None:
         write, self.writes = self.writes, self.writes + 1
