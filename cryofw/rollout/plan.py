@@ -10,13 +10,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 from cryofw.errors import BadInput, VerificationFailed
 from cryofw.fleet import ErrorBudget, Prometheus, Reach, Recalibration, Window
 from cryofw.health import AlphaLedger, EvidenceContract
 from cryofw.release import Coefficient, Firmware, ReleaseOrigin
 from cryofw.rollout.guard_contract import CryostatContract, PlannedSource
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = "cryofw.plan/v1"
 
@@ -221,7 +225,7 @@ def parse_plan(data: bytes, name: str = "plan", digest: str = "") -> Plan:
         BadInput: not a plan; or, without `digest`, not byte for byte what this version writes.
         VerificationFailed: its digest is another one.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     hint = "make a new plan with `cryofw plan`; a plan is never edited"
     if digest and (found := hashlib.sha256(data).hexdigest()) != digest:
@@ -231,7 +235,7 @@ def parse_plan(data: bytes, name: str = "plan", digest: str = "") -> Plan:
             hint="restore the state directory from its backup",
         )
     try:
-        plan = TypeAdapter(Plan).validate_json(data)
+        plan = _adapter().validate_json(data)
     except (ValidationError, RecursionError) as error:
         raise BadInput(f"{name} is not a plan", why=_first_line(error), hint=hint) from None
     if plan.schema != SCHEMA:
@@ -245,6 +249,14 @@ def parse_plan(data: bytes, name: str = "plan", digest: str = "") -> Plan:
             hint=f"{hint}; a rollout in flight is finished by the version that began it",
         )
     return plan
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[Plan]:
+    """What reads plans: made once, for that takes longer than reading one."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Plan)
 
 
 def _first_line(error: Exception) -> str:
