@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _CHUNK = 10
+_GARBAGE = 20_000
 _TOLD_EVERY_S = 10.0
 
 
@@ -157,6 +158,7 @@ def _settle() -> None:
     """What was imported is never garbage: the collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_GARBAGE, 20, 20)
 
 
 if __name__ == "__main__":

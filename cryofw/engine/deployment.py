@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -356,6 +357,7 @@ class Deployment:
             calibrations=calibration_commands(self.plan, site),
             coefficients=coefficient_commands(self.plan, site),
             resumed=resumed,
+            latest_t_s=max((max(d.beat_t_s, d.sample_t_s) for d in devices), default=-math.inf),
             frozen=lambda cryostat: _why_frozen(rollout.state, cryostat),
             on_progress=self.on_progress,
         )

@@ -55,13 +55,15 @@ class DeviceHands:
         plan: what is rolled out.
         drivers: device name to its driver.
         store: the images, verified each time they are loaded.
-        clock: the time of readings.
+        clock: the time of readings; once they have begun its `now` is asked no more, for somebody
+            may set it.
         leases: who may write to the devices.
         note: puts an event into the journal before it returns.
         resumed: devices that an earlier process may have reset a moment ago.
         lab: what measures beside the devices; None if no plan names a source.
         calibrations: what calibrates devices beside themselves, by their names.
         coefficients: what writes their coefficients in place of SMP, by their names.
+        latest_t_s: time of the last reading of an earlier process; these come after it.
         frozen: why a cryostat is frozen now; empty while it is not.
         on_progress: called with device, bytes the device has, and bytes in all.
     """
@@ -79,6 +81,7 @@ class DeviceHands:
         calibrations: Mapping[str, CalibrationCommand] | None = None,
         coefficients: Mapping[str, CoefficientCommand] | None = None,
         resumed: frozenset[str] = frozenset(),
+        latest_t_s: float = -math.inf,
         frozen: Callable[[str], str] = lambda _cryostat: "",
         on_progress: Callable[[str, int, int], None] = lambda _device, _sent, _total: None,
     ) -> None:
@@ -86,6 +89,8 @@ class DeviceHands:
         self._drivers = drivers
         self._store = store
         self._clock = clock
+        self._latest_t_s = latest_t_s
+        self._epoch_s: float | None = None
         self._leases = leases
         self._note = note
         self._lab = lab
@@ -352,4 +357,8 @@ class DeviceHands:
         return cycle
 
     def _now_s(self) -> float:
-        return self._clock.now().timestamp()
+        """Seconds since 1970 as the clock had it at first, plus the time that has passed since."""
+        if self._epoch_s is None:
+            begun_s = max(self._clock.now().timestamp(), self._latest_t_s)
+            self._epoch_s = begun_s - self._clock.monotonic()
+        return round(self._epoch_s + self._clock.monotonic(), 6)

@@ -178,7 +178,8 @@ class EvidenceWitness:
         words = f"{where}: passed in boot {beats['boot']}, which {name} was never in"
         require(begun_s is not None, Invariant.UNKNOWN_IS_NOT_HEALTHY, words)
         assert begun_s is not None
-        ended_s = self._lab.now_s() if ram.boot_id == beats["boot"] else ram.started_s
+        over = ram.boot_id != beats["boot"] and ram.started_s > begun_s
+        ended_s = ram.started_s if over else self._lab.now_s()
         up_s = ended_s - begun_s
         words = f"{where}: passed after {soaked_s} s, {name} was up for {up_s:.3f} s"
         require(up_s >= soaked_s - _ROUNDING_S, Invariant.UNKNOWN_IS_NOT_HEALTHY, words)

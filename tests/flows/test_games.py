@@ -100,6 +100,22 @@ def test_a_host_that_dies_is_followed_by_another(where: h.Death) -> None:
     assert result.visits == 2
 
 
+@pytest.mark.parametrize("by_s", [-86400.0, -600.0, 86400.0])
+@pytest.mark.parametrize("again", [False, True], ids=["same-process", "resumed"])
+def test_a_clock_that_is_set_neither_prolongs_a_soak_nor_ends_a_hold(
+    by_s: float, again: bool
+) -> None:
+    calm = play(game())
+    jump = after("test-booted", h.ClockJumps(by_s), delay_s=20)
+    away = [after("test-booted", h.HostDies(back_after_s=5), delay_s=30)] if again else []
+
+    result = play(game(jump, *away))
+
+    assert result.broken is None
+    assert result.ended is Ending.CONFIRMED
+    assert abs(result.seconds - calm.seconds) < 60
+
+
 def test_a_restored_backup_is_no_journal_to_go_on_with() -> None:
     result = play(game(after("test-booted", h.BackupRestored(), nth=2)))
 
