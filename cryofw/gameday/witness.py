@@ -69,8 +69,12 @@ class Witness:
             require(boots, Invariant.VERIFIED_ONLY, f"{name} would boot nothing: {chip}")
         self._check_heat(chips)
 
-    def end(self, chips: Mapping[str, SeenChip]) -> None:
+    def end(self, chips: Mapping[str, SeenChip], hung: Collection[str] = ()) -> None:
         """Check what must hold once every rollout has ended and the leases have run out.
+
+        Args:
+            chips: as they are now.
+            hung: devices whose application hangs, without a watchdog: no lease ends them.
 
         Raises:
             InvariantBroken: it does not.
@@ -80,7 +84,7 @@ class Witness:
             require(ended, Invariant.EVERY_DEVICE_SETTLED, "a rollout has not ended")
         rollouts = [one for one in self._latest() if one.devices]
         for name, chip in chips.items():
-            self._check_settled(name, chip, rollouts)
+            self._check_settled(name, chip, rollouts, hangs=name in hung)
         for rollout in rollouts:
             if rollout.ended == "confirmed":
                 stands = {name: device.stands for name, device in rollout.devices.items()}
@@ -135,12 +139,16 @@ class Witness:
             words = f"{name} was confirmed, nobody announced it"
             require(asked or _restored(said), Invariant.CONFIRM_AFTER_VERDICT, words)
 
-    def _check_settled(self, name: str, chip: SeenChip, rollouts: list[RolloutTestimony]) -> None:
+    def _check_settled(
+        self, name: str, chip: SeenChip, rollouts: list[RolloutTestimony], *, hangs: bool
+    ) -> None:
         if not rollouts:
             same = chip.active == self.before[name].active and chip.confirmed
             require(same, Invariant.EVERY_DEVICE_SETTLED, f"{name} changed without a rollout")
             return
         said = [(rollout, rollout.device(name)) for rollout in rollouts]
+        if hangs and any(_is_left_to_a_person(chip, *one) for one in said):
+            return
         # Two operators: what one of them says of a device is enough, if it is what runs.
         faults = [self._fault(name, chip, device, rollout) for rollout, device in said]
         require("" in faults, Invariant.EVERY_DEVICE_SETTLED, "; ".join(filter(None, faults)))
@@ -175,6 +183,14 @@ class Witness:
 
 def _may_flash(chip: SeenChip) -> bool:
     return chip.test_boot or chip.pending
+
+
+def _is_left_to_a_person(
+    chip: SeenChip, rollout: RolloutTestimony, device: DeviceTestimony
+) -> bool:
+    """After a stop nothing is sent: one that hangs is named, and its next reset takes it back."""
+    goes_back = set(chip.after_resets) == {device.last_good}
+    return rollout.ended == "stopped" and device.quarantined and goes_back
 
 
 def _restored(said: list[tuple[RolloutTestimony, DeviceTestimony]]) -> bool:

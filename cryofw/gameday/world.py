@@ -19,6 +19,7 @@ from cryofw.journal import MemoryStorage
 from cryofw.simulator import MemoryStorage as Chip
 from cryofw.simulator import SimulatedLab
 from cryofw.simulator.lab_store import MemoryStore
+from cryofw.simulator.ram import Mode as DeviceMode
 from cryofw.transport import SchemeOpener
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ class World:
         try:
             chips = self._observer.see()
             self._witness.moment(chips)
-            self._witness.end(chips)
+            hung = [n for n in chips if self.lab.controller(n).ram.mode is DeviceMode.HUNG]
+            self._witness.end(chips, hung)
             if self.game.never:
                 kept = [n for n in self._running_release() if not self._is_named(n)]
                 words = f"{kept} keep a firmware that is bad beyond doubt"

@@ -48,6 +48,7 @@ class DeviceProgress:
         host_reset: the host reset it in its present boot, cycling a sibling's power.
         may_swap: it was given up with marks on its slots that nobody could take back: its next
             reset may flash, until it is read again.
+        confirmed_here: this rollout confirmed the release on it, and did not take it back.
         ledger: what its bets may spend.
         beats_planned: heartbeats expected from its test boot to the rollout's end.
         trial: counts its test boots for the ledger; nothing refunds what one has spent.
@@ -77,6 +78,7 @@ class DeviceProgress:
     spread: bool = False
     quarantined: bool = False
     may_swap: bool = False
+    confirmed_here: bool = False
     baseline_taken: bool = False
     boot: int | None = None
     running_hash: str = ""

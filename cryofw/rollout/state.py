@@ -240,7 +240,8 @@ class RolloutState(
             return
         progress.move(_S.PENDING, f"cleared by {event.by}")
         progress.begin_attempt(progress.attempt)
-        if self.ending is None:
+        # One that failed after its confirm would be found to run the release, and pass for good.
+        if self.ending is None and not progress.confirmed_here:
             progress.doom = progress.failure = ""
             progress.spread = False
 

@@ -103,6 +103,7 @@ class TrialHandlers(Handlers):
         progress.move(_S.CONFIRMED, said + reason)
         progress.running_hash = event.hash
         progress.refusals = 0
+        progress.confirmed_here = True
         progress.pair.unsaved = bool(progress.planned.coefficients)
 
     def _on_confirm_refused(self, event: e.ConfirmRefused) -> None:
@@ -129,7 +130,7 @@ class TrialHandlers(Handlers):
         progress = self.devices[event.device]
         progress.move(_S.ROLLED_BACK, progress.doom or progress.why)
         progress.running_hash = event.hash
-        progress.may_swap = False
+        progress.may_swap = progress.confirmed_here = False
         progress.pair.came_back()
         progress.came_back()
 

@@ -13,7 +13,7 @@ from cryofw.gameday.draw import draw_game
 from cryofw.gameday.game import Game
 from cryofw.gameday.image import game_key
 from cryofw.rollout import Ending
-from cryofw.simulator import LoseHeartbeats, spec_of_fleet
+from cryofw.simulator import LoseHeartbeats, PullCable, spec_of_fleet
 from tests.flows.memory_room import FLEET
 
 if TYPE_CHECKING:
@@ -165,6 +165,22 @@ def test_a_device_that_hangs_in_its_test_boot_keeps_its_share_of_the_heat() -> N
     assert result.ended is Ending.STUCK
     assert result.affected == ("one",)
     assert b"one may still flash and so holds the heat budget that two waits for" in result.journal
+
+
+def test_a_confirmed_device_that_failed_goes_back_once_a_person_has_cleared_it() -> None:
+    """It was found to run the release, was skipped, and passed for proven good. Seed 8343."""
+    gone = h.DeviceFault("three", PullCable(for_s=600))
+    three = TIGHT.replace("[1, 100 %]", "[1, 50 %, 100 %]").replace(
+        "{one:", '{three: {port: "sim://three", hw: "5a03"}, one:'
+    )
+    first = h.Happening(h.Moment("image-confirmed", device="three"), gone)
+
+    result = play(game(first, fleet_text=three))
+
+    assert result.broken is None
+    assert b"quarantine-cleared" in result.journal
+    assert b"device-skipped" not in result.journal
+    assert result.ended is not Ending.CONFIRMED
 
 
 @pytest.mark.parametrize("seed", [7, 42])
