@@ -11,6 +11,7 @@ from cryofw.rollout.handlers import Handlers
 if TYPE_CHECKING:
     from cryofw.rollout import lab_events as lab
     from cryofw.rollout import operator_events as oe
+    from cryofw.rollout import recovery_events as rec
     from cryofw.rollout.progress import DeviceProgress
 
 
@@ -52,6 +53,15 @@ class OperatorHandlers(Handlers):
         """As above."""
 
     def _on_device_unpinned(self, event: lab.DeviceUnpinned) -> None:
+        """As above."""
+
+    def _on_recovery_requested(self, event: rec.RecoveryRequested) -> None:
+        """As above: what an open rollout has in hand is not recovered beside it."""
+
+    def _on_device_recovered(self, event: rec.DeviceRecovered) -> None:
+        """As above."""
+
+    def _on_recovery_failed(self, event: rec.RecoveryFailed) -> None:
         """As above."""
 
     def _on_policy_pinned(self, event: lab.PolicyPinned) -> None:

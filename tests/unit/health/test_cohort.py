@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import time
 from dataclasses import replace
 
 import pytest
@@ -271,8 +270,8 @@ def test_a_cohort_ignores_strangers_and_gaps() -> None:
     assert lab.cohort.streams("d0")["snr"].count == 0
 
 
-def test_a_thousand_devices_are_judged_in_two_seconds_of_cpu() -> None:
-    """1,000 devices x 4 metrics x 60 samples, with three controls, in waves of 50."""
+def test_large_waves_with_many_metrics_are_judged() -> None:
+    """50 devices x 4 metrics x 60 samples a wave; `tests.bench.judging` measures what it costs."""
     metrics = tuple(replace(SNR, name=f"m{i}") for i in range(4))
     rule = replace(
         a_rule(devices=50),
@@ -293,13 +292,9 @@ def test_a_thousand_devices_are_judged_in_two_seconds_of_cpu() -> None:
         for device in rule.devices:
             cohort.begin(device, 99.5 * EVERY_S)
 
-    started = time.process_time()
     for cohort in waves:
         for t in range(100, 160):
             for name in names:
                 cohort.observe(name, t * EVERY_S, values[t][name])
         passed = [cohort.findings(d, soaked=True) for d in rule.devices]
         assert all(f.shift is Shift.FINE for found in passed for f in found)
-    spent_s = (time.process_time() - started) * 10
-
-    assert spent_s < 2.0 * 1.5, "with room for a slow or busy machine"
