@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cryofw.health import Outcome, Verdict
-from cryofw.rollout import RolloutState
+from cryofw.rollout import ConfirmImage, DeviceState
 from tests.soak import main, play_seed
 
 if TYPE_CHECKING:
@@ -62,9 +61,11 @@ def test_a_broken_promise_ends_with_1_and_the_command_that_replays_it(
     mocker: MockerFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Planted: an image is confirmed as soon as it runs."""
-    passed = Verdict(Outcome.PASSED, "it looks fine", {"heartbeats": {"boot": 1, "soaked_s": 0}})
-    mocker.patch.object(RolloutState, "verdict", return_value=passed)
+    at_once = {DeviceState.WATCHED: lambda _state, one: ConfirmImage(one.name, one.new_hash, None)}
+    mocker.patch.dict("cryofw.rollout.decision._BY_STATE", at_once)
 
-    assert main(["--seeds", "1", "--jobs", "1"]) == 1
+    assert main(["--seeds", "3", "--jobs", "1"]) == 1
 
-    assert "python -m tests.soak --replay 0" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "invariant 3 (confirm_after_verdict)" in told
+    assert "python -m tests.soak --replay" in told
