@@ -141,7 +141,11 @@ def test_a_whole_rollout_is_gone_through() -> None:
 
 
 def test_controls_elsewhere_are_let_go_with_the_device_that_they_were_for() -> None:
-    stages: dict[str, Any] = {"rig": (("r1",),), "near": (("a1",), ("a2",)), "far": (("c1",), ("c2",))}
+    stages: dict[str, Any] = {
+        "rig": (("r1",),),
+        "near": (("a1",), ("a2",)),
+        "far": (("c1",), ("c2",)),
+    }
     plan = measured_plan(reach=Reach.DEVICE, **stages)
     lab = MeasuredLab(ScannedRollout(plan))
     lab.tell(e.RolloutStarted(plan.digest, NEW, "1.1.0"))
