@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from cryofw.engine.device_watchers import DeviceWatchers
 from cryofw.engine.reading_log import LoggedGuardReading, LoggedReading
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from cryofw.engine.request_box import RequestBox
     from cryofw.journal import Journal, Record
     from cryofw.rollout import Rollout, RolloutState, Step
+
+    _Decided: TypeAlias = tuple[Step, Entry]
+    """A step, and what the journal will say of it."""
 
 _REQUEST_POLL_S = 1.0
 _LATE_S = 30.0
@@ -161,26 +164,20 @@ class Engine:
                 tasks.create_task(self._hands.let_go(name, release=release))
         for request, event in self._requests.waiting():
             if isinstance(event, LabEvent):  # it is about the lab: said too late for nothing
-                self._write([event])
+                self._write([(event, self._entry(event))])
                 self._requests.remove(request)
             elif state.ended is not None:
                 # What was asked too late must not be obeyed by a later rollback.
                 self._requests.remove(request)
 
     def _take_all(self, waiting: tuple[Event, str], tasks: asyncio.TaskGroup) -> None:
-        """Take an event, and those that wait behind it: one sync for what follows from all.
-
-        A reading belongs between the records that it came between, so it waits for those before.
-        """
-        decided: list[Step] = []
+        """Take an event, and those that wait behind it: one sync for what follows from all."""
+        decided: list[_Decided] = []
         requests: list[str] = []
         while True:
             event, request = waiting
-            if decided and isinstance(event, _READINGS):
-                self._commit(decided, requests, tasks)
-                decided, requests = [], []
             try:
-                decided += self._decide(event)
+                self._decide(event, decided)
             except BaseException:
                 self._commit(decided, requests, tasks)
                 raise
@@ -193,43 +190,50 @@ class Engine:
 
     def _take(self, event: Event, tasks: asyncio.TaskGroup) -> None:
         """Decide, write down, and only then act."""
-        self._commit(self._decide(event), [], tasks)
+        decided: list[_Decided] = []
+        self._decide(event, decided)
+        self._commit(decided, [], tasks)
 
-    def _decide(self, event: Event) -> list[Step]:
-        """What follows from an event, the event itself included unless it is only passing."""
+    def _decide(self, event: Event, decided: list[_Decided]) -> None:
+        """Add what follows from an event, after the event itself unless it is only passing."""
         if isinstance(event, e.ReadingTaken):
-            self._keep(event)
+            self._keep(event, len(decided))
         elif isinstance(event, ce.CryostatObserved):
             self._readings.add_guard(LoggedGuardReading(event.cryostat, event.reading))
         steps = self._rollout.receive(event)
         if isinstance(event, _READINGS):
             self._on_reading(self._rollout.state)
-        return steps if isinstance(event, _PASSING) else [event, *steps]
+        if not isinstance(event, _PASSING):
+            steps = [event, *steps]
+        decided += ((step, self._entry(step)) for step in steps)
 
-    def _commit(self, steps: list[Step], requests: list[str], tasks: asyncio.TaskGroup) -> None:
+    def _commit(
+        self, decided: list[_Decided], requests: list[str], tasks: asyncio.TaskGroup
+    ) -> None:
         """Write decisions down, and only then act on them."""
-        if steps:
-            self._write(steps)
-            for step in steps:
+        if decided:
+            self._write(decided)
+            for step, _ in decided:
                 if isinstance(step, Command):
                     self._start(step, tasks)
             self._watch(tasks)
-            if any(isinstance(step, _SAID) for step in steps):
+            if any(isinstance(step, _SAID) for step, _ in decided):
                 self._journal.checkpoint()  # what a person said is signed at once
         for request in requests:
             self._requests.remove(request)
 
-    def _keep(self, event: e.ReadingTaken) -> None:
+    def _keep(self, event: e.ReadingTaken, decided: int) -> None:
+        """Log a reading, after the records that there are and those that are about to be."""
         progress = self._rollout.state.devices[event.device]
-        phase, size = progress.watch.phase, self._journal.size
+        phase, size = progress.watch.phase, self._journal.size + decided
         logged = LoggedReading(event.device, progress.attempt, phase, event.reading, size)
         self._readings.add(logged)
 
-    def _write(self, steps: list[Step]) -> None:
-        if any(isinstance(step, _WITH_READINGS + _WITH_GUARD_READINGS) for step in steps):
+    def _write(self, decided: list[_Decided]) -> None:
+        if any(isinstance(step, _WITH_READINGS + _WITH_GUARD_READINGS) for step, _ in decided):
             self._readings.flush()
-        records = self._journal.append_many(self._entry(step) for step in steps)
-        for step, record in zip(steps, records, strict=True):
+        records = self._journal.append_many(entry for _, entry in decided)
+        for (step, _), record in zip(decided, records, strict=True):
             self._on_record(step, record)
 
     def _entry(self, step: Step) -> Entry:

@@ -345,7 +345,7 @@ class Home:
         """
         rollout = Rollout(plan)
         state = rollout.state
-        waiting = readings.load()  # one at a time: there may be millions
+        waiting = readings.load(len(records))  # one at a time: there may be millions
         following = next(waiting, None)
 
         def replay(until: float) -> None:

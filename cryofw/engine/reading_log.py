@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from cryofw.errors import VerificationFailed
@@ -65,27 +66,39 @@ class ReadingLog:
         self._torn_at: int | None = None
         self._digests: dict[str, tuple[int, hashlib._Hash]] = {}
 
-    def load(self) -> Iterator[LoggedReading]:
+    def load(self, size: float = math.inf) -> Iterator[LoggedReading]:
         """Read everything back, passing over a torn last line; to be exhausted before adding.
+
+        Readings are written before the records that rest upon them. Where a crash came in between
+        there are some from after records that were never written: they are lost as those are, and
+        cut off before the next is added.
 
         Readings of guards are digested but not handed out: after a break nothing is known about
         a cryostat until it is looked at anew.
+
+        Args:
+            size: records in the journal.
 
         Raises:
             VerificationFailed: a line is not a reading.
         """
         if not self._storage.exists(self._name):
             return
-        for number, line in enumerate(self._lines(), start=1):
+        for number, (at, line) in enumerate(self._lines(), start=1):
             logged = _parse(line, self._name, number)
+            if logged.after > size:
+                self._torn_at = at
+                return
             if isinstance(logged, LoggedGuardReading):
                 self._digest(_guard_key(logged.cryostat), line)
                 continue
             self._digest(logged.device, line)
             yield logged
 
-    def _lines(self) -> Iterator[bytes]:
-        """The whole lines, read in parts: there may be millions. Where a torn one begins is kept.
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """The whole lines and where they begin, read in parts: there may be millions.
+
+        Where a torn one begins is kept.
 
         A line ends with a line feed and with nothing else.
         """
@@ -93,8 +106,8 @@ class ReadingLog:
         while part := self._storage.read_part(self._name, at + len(rest), _PART_SIZE):
             *lines, rest = (rest + part).split(b"\n")
             for line in lines:
+                yield at, line
                 at += len(line) + 1
-                yield line
         self._torn_at = at if rest else None
 
     def add(self, logged: LoggedReading) -> None:

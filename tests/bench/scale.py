@@ -183,7 +183,7 @@ class Bench:
                 cpu_s - before[1],
                 resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
                 self._clock_s / 3600,
-                len(self.home.records()) if journal.exists() else 0,
+                count_lines(journal) if journal.exists() else 0,
                 journal.stat().st_size / 2**20 if journal.exists() else 0.0,
                 sum(count_lines(data) for data in readings),
                 sum(data.stat().st_size for data in readings) / 2**20,
@@ -240,15 +240,12 @@ def measure(devices: int, directory: Path, per_cryostat: int = PER_CRYOSTAT) -> 
     bench = Bench(directory, devices, per_cryostat)
     sent = 3 * per_cryostat - 2  # the rig, and of each canary cryostat all but its control
     plan = bench.plan("01")
-    state = bench.run(plan, "failed", canary="c2-1")
     left = {"rolled-back": sent, "checked": 2, "pending": devices - sent - 2}
-    require(state, Ending.ROLLED_BACK, left)
+    require(bench.run(plan, "failed", canary="c2-1"), Ending.ROLLED_BACK, left)
     plan = bench.plan("02")
-    state = bench.run(plan, "good")
-    require(state, Ending.CONFIRMED, {"confirmed": devices})
-    back = e.RollbackRequested(WHO, "the bench is over")
-    state = bench.run(plan, "back", [back, e.RolloutResumed("", WHO)])
-    require(state, Ending.ROLLED_BACK, {"rolled-back": devices})
+    require(bench.run(plan, "good"), Ending.CONFIRMED, {"confirmed": devices})
+    back = [e.RollbackRequested(WHO, "the bench is over"), e.RolloutResumed("", WHO)]
+    require(bench.run(plan, "back", back), Ending.ROLLED_BACK, {"rolled-back": devices})
     return bench.costs
 
 

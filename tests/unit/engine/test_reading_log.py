@@ -84,3 +84,21 @@ def test_a_damaged_line_is_named(line: bytes) -> None:
     storage.append(NAME, line + b"\n")
     with pytest.raises(VerificationFailed, match="line 2"):
         list(ReadingLog(storage, "r-1").load())
+
+
+def test_readings_from_after_records_that_were_lost_are_lost_with_them() -> None:
+    """A crash came between the readings and the records that rest upon them."""
+    storage = MemoryStorage()
+    log = ReadingLog(storage, "r-1")
+    kept = [beat("c1", 1)._replace(after=7), beat("c2", 2)._replace(after=8)]
+    for reading in [*kept, beat("c1", 3)._replace(after=9), beat("c2", 4)._replace(after=11)]:
+        log.add(reading)
+    log.flush()
+
+    again = ReadingLog(storage, "r-1")
+    assert list(again.load(8)) == kept
+    assert again.evidence("c1")["count"] == 1
+    new = beat("c1", 5)._replace(after=8)
+    again.add(new)
+    again.flush()
+    assert list(ReadingLog(storage, "r-1").load()) == [*kept, new]
