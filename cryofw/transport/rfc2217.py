@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ANSWER_LIMIT_S: Final = 3.0
+_LINES: Final = ((Control.DTR_ON, Control.DTR_OFF), (Control.RTS_ON, Control.RTS_OFF))
 _MODES = (
     (ComPort.SET_DATASIZE, b"\x08"),
     (ComPort.SET_PARITY, b"\x01"),
@@ -162,17 +163,25 @@ class Rfc2217Stream:
         for order in orders:
             self._telnet.command(ComPort.SET_CONTROL, bytes((order,)))
             await self._send_orders()
-            if not self._acknowledged:
-                continue
-            await self._until(lambda: ComPort.SET_CONTROL in self._telnet.answers)
-            answer = self._telnet.answers.get(ComPort.SET_CONTROL)
-            if answer != bytes((order,)):
-                name = order.name.replace("_", " ")
-                raise NoControlLines(
-                    f"{self._url} does not set {name}",
-                    why=f"no answer within {self._limit_s:g} s" if answer is None else "it refused",
-                    hint="if the server never answers such orders, add ?ign_set_control.",
-                )
+            if self._acknowledged:
+                await self._require_obeyed(order)
+
+    async def _require_obeyed(self, order: Control) -> None:
+        # The answer to the order for no flow control, given when it was opened, may be late.
+        answered = await self._until(lambda: self._state_of(order) is not None)
+        if self._state_of(order) != order:
+            name = order.name.replace("_", " ")
+            raise NoControlLines(
+                f"{self._url} does not set {name}",
+                why="it refused" if answered else f"no answer within {self._limit_s:g} s",
+                hint="if the server never answers such orders, add ?ign_set_control.",
+            )
+
+    def _state_of(self, order: Control) -> Control | None:
+        """The state of the line that an order is about, as last answered; None: not answered."""
+        answer = self._telnet.answers.get(ComPort.SET_CONTROL)
+        states = next(line for line in _LINES if order in line)
+        return next((state for state in states if answer == bytes((state,))), None)
 
     async def close(self) -> None:
         """See `ByteStream.close`."""

@@ -200,12 +200,14 @@ def test_bit_rate_dtr_and_rts_reach_a_port_behind_ser2net(tmp_path: Path) -> Non
             port = FarPort(writer)
             port.device.rts = False
             ports.append(port)
-            while data := await reader.read(65536):
-                port.receive(data)
-            port.device.close()
-            writer.close()
+            try:
+                while data := await reader.read(65536):
+                    port.receive(data)
+            finally:
+                port.device.close()
+                writer.close()
+                hung_up.set()
             await writer.wait_closed()
-            hung_up.set()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         behind, far = free_port(), server.sockets[0].getsockname()[1]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cryofw.transport import DirectWriter, EventStream, PortOpener, StreamLost
-from cryofw.transport.telnet import COM_PORT
+from cryofw.transport import (
+    ControlLines,
+    DirectWriter,
+    EventStream,
+    NoControlLines,
+    PortOpener,
+    StreamLost,
+)
+from cryofw.transport.telnet import COM_PORT, Control
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -104,5 +112,39 @@ def test_who_closes_hears_no_end() -> None:
             await stream.close()
             await asyncio.sleep(0)
             assert heard.ends == []
+
+    asyncio.run(main())
+
+
+def control_answer(state: int) -> bytes:
+    """What a server answers to an order about control lines."""
+    return bytes((255, 250, COM_PORT, 105, state, 255, 240))
+
+
+@pytest.mark.parametrize(("obeys", "state"), [(True, Control.DTR_OFF), (False, Control.DTR_ON)])
+def test_a_late_answer_about_something_else_is_no_refusal(obeys: bool, state: int) -> None:
+    """The order for no flow control was given at the opening; its answer may come last."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(WILLING)
+        while data := await reader.read(65536):
+            if SET_RATE in data:
+                writer.write(RATE)
+            elif bytes((COM_PORT, 5, Control.DTR_OFF)) in data:
+                writer.write(control_answer(Control.NO_FLOW_CONTROL))
+                await writer.drain()
+                await asyncio.sleep(0.02)
+                writer.write(control_answer(state))
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server, asyncio.timeout(10):
+            number = server.sockets[0].getsockname()[1]
+            stream = await PortOpener().open(f"rfc2217://127.0.0.1:{number}", baud=57600)
+            assert isinstance(stream, ControlLines)
+            with contextlib.nullcontext() if obeys else pytest.raises(NoControlLines):
+                await stream.set_lines(dtr=False)
+            await stream.close()
 
     asyncio.run(main())
