@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
 import os
+import termios
 import tty
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -46,15 +49,30 @@ class Reader:
 
 
 @asynccontextmanager
-async def line() -> AsyncIterator[tuple[int, DescriptorStream]]:
+async def both_ends() -> AsyncIterator[tuple[int, int, DescriptorStream]]:
     far, near = os.openpty()
     tty.setraw(near)
     stream = DescriptorStream(near, name="pty", on_close=lambda: os.close(near))
     try:
-        yield far, stream
+        yield far, near, stream
     finally:
         await stream.close()
         os.close(far)
+
+
+@asynccontextmanager
+async def line() -> AsyncIterator[tuple[int, DescriptorStream]]:
+    async with both_ends() as (far, _, stream):
+        yield far, stream
+
+
+async def arrived(descriptor: int, count: int) -> None:
+    """Wait until the kernel holds so many bytes for the reader."""
+    waiting = array.array("i", [0])
+    async with asyncio.timeout(10):
+        while waiting[0] < count:
+            fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+            await asyncio.sleep(0)
 
 
 async def turns_of_the_loop() -> None:
@@ -64,7 +82,7 @@ async def turns_of_the_loop() -> None:
 
 def test_what_comes_in_a_rest_is_told_at_its_end() -> None:
     async def main() -> None:
-        async with line() as (far, stream):
+        async with both_ends() as (far, near, stream):
             assert isinstance(stream, RestingReader)
             reader = Reader(stream, rest_s=NEVER_S)
             os.write(far, b"one")
@@ -72,7 +90,7 @@ def test_what_comes_in_a_rest_is_told_at_its_end() -> None:
             os.write(far, b"two")
             await turns_of_the_loop()
             os.write(far, b"three")
-            await turns_of_the_loop()
+            await arrived(near, 8)  # the kernel carries bytes through a pty in its own time
             assert reader.told == [b"one"]
             stream.end_rest()
             await reader.next()
