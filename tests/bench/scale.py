@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import gc
 import json
 import os
 import pstats
@@ -173,6 +174,7 @@ class Bench:
 
     def _spent(self, part: str) -> None:
         wall_s, cpu_s = time.perf_counter(), time.process_time()
+        gc.collect()  # each part is a command of its own, and its process would have ended
         before, self._began = self._began, (wall_s, cpu_s)
         journal = self.home.directory / "journal.jsonl"
         readings = list(self.home.directory.glob("rollouts/*/readings.jsonl"))
